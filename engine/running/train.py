@@ -1,0 +1,215 @@
+"""`train`: a plain generator that trains a stack of members of one experiment.
+
+Pause = stop calling it; resume = start it again from (step, state). Nothing is sent into it. What the members'
+functions see is one network: `vmap` maps them over the stack, or a loop where the experiment says `looped`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.func import vmap
+
+from engine.running.random import Rng
+from engine.spec import Experiment, Hyper, Metric
+
+Tree = dict[str, Any]  # nested dict of tensors
+
+
+class Member(NamedTuple):
+    hp: Hyper
+    seed: int
+
+
+@dataclass(frozen=True)
+class Frame:
+    """After `step` steps: the readings due then, (members, *shape) each, and the state."""
+
+    step: int
+    values: dict[str, np.ndarray[Any, Any]]
+    state: Tree
+
+
+def map_tree(fn: Callable[[Any], Any], tree: Any) -> Any:
+    if isinstance(tree, dict):
+        return {k: map_tree(fn, v) for k, v in tree.items()}
+    return fn(tree)
+
+
+def stack_trees(trees: Sequence[Any]) -> Any:
+    if isinstance(trees[0], dict):
+        return {k: stack_trees([t[k] for t in trees]) for k in trees[0]}
+    return torch.stack([torch.as_tensor(t) for t in trees])
+
+
+def flatten(tree: Tree, prefix: str = "") -> dict[str, Tensor]:
+    """{"params": {"W": …}} -> {"params/W": …}."""
+    out: dict[str, Tensor] = {}
+    for k, v in tree.items():
+        out |= flatten(v, f"{prefix}{k}/") if isinstance(v, dict) else {f"{prefix}{k}": v}
+    return out
+
+
+def unflatten(flat: Mapping[str, Any]) -> Tree:
+    tree: Tree = {}
+    for path, v in flat.items():
+        *parents, leaf = path.split("/")
+        node = tree
+        for p in parents:
+            node = node.setdefault(p, {})
+        node[leaf] = v
+    return tree
+
+
+def recording_times(ex: Experiment, steps: int) -> np.ndarray[Any, Any]:
+    """Steps at which metrics are read: about `ex.records` of them, first and last always, integers."""
+    if steps <= ex.records:
+        return np.arange(steps + 1)
+    if ex.record == "log":
+        times = np.geomspace(1, steps, ex.records)
+    else:
+        times = np.linspace(0, steps, ex.records + 1)
+    return np.unique(np.concatenate([[0], np.round(times), [steps]])).astype(np.int64)
+
+
+def due_times(metric: Metric, times: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return np.unique(np.concatenate([times[:: metric.every], times[-1:]]))
+
+
+class Stack:
+    """The functions of an experiment for a stack of members that agree in every int and choice knob."""
+
+    def __init__(
+        self, ex: Experiment, members: Sequence[Member], dtype: str = "float32", device: str = "cpu"
+    ) -> None:
+        self.ex, self.members = ex, tuple(members)
+        self.dtype, self.device = getattr(torch, dtype), torch.device(device)
+        self.hp = members[0].hp
+        self.real = [k.name for k in ex.hyper.knobs() if k.kind == "real"]
+        for k in ex.hyper.knobs():
+            if k.kind != "real" and len({getattr(m.hp, k.name) for m in members}) > 1:
+                raise ValueError(f"{k.name} fixes shapes: members that differ in it train in separate stacks")
+        self.knobs = {
+            name: torch.tensor(
+                [float(getattr(m.hp, name)) for m in members], dtype=self.dtype, device=self.device
+            )
+            for name in self.real
+        }
+        self.seeds = torch.tensor([m.seed for m in members], dtype=torch.int64, device=self.device)
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    @contextlib.contextmanager
+    def precision(self) -> Iterator[None]:
+        """Inside, new tensors have the run's dtype and device. Never held across a yield."""
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(self.dtype)
+        try:
+            if self.device.type == "cpu":
+                yield
+            else:
+                with self.device:
+                    yield
+        finally:
+            torch.set_default_dtype(before)
+
+    def map(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        """fn(hp, seed, *args) for one member -> the same over the stack, called with stacked args."""
+
+        def one(knobs: dict[str, Tensor], seed: Tensor, *args: Any) -> Any:
+            return fn(replace(self.hp, **knobs), seed, *args)
+
+        if not self.ex.looped:
+            mapped = vmap(one)
+            return lambda *args: mapped(self.knobs, self.seeds, *args)
+
+        def loop(*args: Any) -> Any:
+            results = []
+            for i in range(len(self)):
+                pick = lambda v, i=i: v[i]  # noqa: B023
+                results.append(one(map_tree(pick, self.knobs), self.seeds[i], *(map_tree(pick, a) for a in args)))
+            return stack_trees(results)
+
+        return loop
+
+    def rng(self, seed: Tensor, stream: str, step: Tensor | int = 0) -> Rng:
+        return Rng(seed, stream, step, dtype=self.dtype, device=self.device)
+
+    def data(self) -> Tree:
+        if self.ex.data is None:
+            return {}
+        ex_data = self.ex.data
+        with self.precision():
+            return dict(self.map(lambda hp, seed: ex_data(hp, self.rng(seed, "data")))())
+
+    def init(self) -> Tree:
+        with self.precision():
+            return dict(self.map(lambda hp, seed: self.ex.init(hp, self.rng(seed, "init")))())
+
+    def step(self) -> Callable[[Tree, Tree, int], Tree]:
+        """(state, data, step) -> the next state, with the step's own draw."""
+        ex = self.ex
+        assert ex.step is not None
+        ex_step, ex_draw = ex.step, ex.draw
+        if ex_draw is None:
+            plain = self.map(lambda hp, seed, state, data: ex_step(hp, state, data))
+            return lambda state, data, step: plain(state, data)
+
+        def one(hp: Any, seed: Tensor, state: Tree, data: Tree, step: Tensor) -> Tree:
+            return dict(ex_step(hp, state, data | ex_draw(hp, self.rng(seed, "draw", step))))
+
+        drawn = self.map(one)
+        return lambda state, data, step: drawn(
+            state, data, torch.full((len(self),), step, dtype=torch.int64, device=self.device)
+        )
+
+    def measure(self, metric: Metric) -> Callable[[Tree, Tree], Tensor]:
+        return self.map(lambda hp, seed, state, data: torch.as_tensor(metric.measure(hp, state, data)))
+
+
+def train(
+    ex: Experiment,
+    members: Sequence[Member],
+    *,
+    state: Tree | None = None,
+    step: int = 0,
+    dtype: str = "",
+    device: str = "cpu",
+) -> Iterator[Frame]:
+    """Trains `members` from `step` (with the state there) to their `steps`; a frame per recording time.
+
+    Between recording times it yields an empty frame about every 10 steps, so that a caller can stop it.
+    """
+    stack = Stack(ex, members, dtype or ex.dtype, device)
+    steps = int(getattr(stack.hp, "steps", 0))
+    times = recording_times(ex, steps)
+    due = {m.name: frozenset(due_times(m, times).tolist()) for m in ex.metrics}
+    every = frozenset(times.tolist())
+    data = stack.data()
+    if state is None:
+        state = stack.init()
+    measure = {m.name: stack.measure(m) for m in ex.metrics}
+    advance = stack.step() if ex.step is not None else None
+    while True:
+        values = {}
+        if step in every:
+            with stack.precision():
+                for m in ex.metrics:
+                    if step in due[m.name]:
+                        values[m.name] = measure[m.name](state, data).detach().cpu().numpy()
+        yield Frame(step, values, state)
+        if step >= steps or advance is None:
+            return
+        with stack.precision():
+            for _ in range(10):
+                state = advance(state, data, step)
+                step += 1
+                if step in every or step >= steps:
+                    break
