@@ -388,7 +388,9 @@ def _sizes(value: Any, out: dict[int, int]) -> None:
             index, kind, shape = value["~a"]
             if kind not in DTYPES or any(not isinstance(n, int) or n < 0 for n in shape):
                 raise Malformed(f"array of {kind} {shape}")
-            out[index] = int(np.prod([int(n) for n in shape], dtype=object)) * np.dtype(kind).itemsize
+            out[index] = (
+                int(np.prod([int(n) for n in shape], dtype=object)) * np.dtype(kind).itemsize
+            )
             return
         for v in value.values():
             _sizes(v, out)

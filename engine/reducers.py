@@ -53,7 +53,9 @@ class Late:
 
     def __call__(self, trace: Trace, members: Members) -> Array:
         series = trace[self.metric]
-        late = series.steps >= series.steps[-1] - self.fraction * (series.steps[-1] - series.steps[0])
+        late = series.steps >= series.steps[-1] - self.fraction * (
+            series.steps[-1] - series.steps[0]
+        )
         return np.asarray(scalar(series, self.index)[late].mean(0))
 
 

@@ -257,7 +257,9 @@ class Claim:
     ulps: float = 0.0  # tolerance in units of the run's float precision (identities)
     side: Literal["==", "<=", ">="] = "=="  # bounds hold for every member, without averaging
     seeds: int = 4  # fewer leave it undecided
-    noise_limit: float = 0.2  # undecided if two standard errors exceed this part of |expected| (or atol)
+    noise_limit: float = (
+        0.2  # undecided if two standard errors exceed this part of |expected| (or atol)
+    )
     assumptions: tuple[Assumption, ...] = ()
 
 

@@ -18,7 +18,9 @@ W0, W1 = 0x9E3779B9, 0xBB67AE85
 MASK = 0xFFFFFFFF
 
 
-def philox(counter: tuple[Tensor, ...], key: tuple[Tensor, Tensor], rounds: int = 7) -> tuple[Tensor, ...]:
+def philox(
+    counter: tuple[Tensor, ...], key: tuple[Tensor, Tensor], rounds: int = 7
+) -> tuple[Tensor, ...]:
     """Four words in [0, 2^32) (int64) for each counter of four words under a key of two.
 
     A product of two words may wrap around int64's sign; its low word is right all the same, and its high word
@@ -30,7 +32,12 @@ def philox(counter: tuple[Tensor, ...], key: tuple[Tensor, Tensor], rounds: int 
         if r:
             k0, k1 = (k0 + W0) & MASK, (k1 + W1) & MASK
         p0, p1 = c0 * M0, c2 * M1
-        c0, c1, c2, c3 = ((p1 >> 32) & MASK) ^ c1 ^ k0, p1 & MASK, ((p0 >> 32) & MASK) ^ c3 ^ k1, p0 & MASK
+        c0, c1, c2, c3 = (
+            ((p1 >> 32) & MASK) ^ c1 ^ k0,
+            p1 & MASK,
+            ((p0 >> 32) & MASK) ^ c3 ^ k1,
+            p0 & MASK,
+        )
     return c0, c1, c2, c3
 
 
@@ -78,7 +85,9 @@ class Rng:
         words = self.words(2 * half)
         radius = torch.sqrt(-2.0 * torch.log(_unit(words[:half], self.dtype)))
         angle = 2.0 * math.pi * _unit(words[half:], self.dtype)
-        return torch.cat([radius * torch.cos(angle), radius * torch.sin(angle)])[:count].reshape(shape)
+        return torch.cat([radius * torch.cos(angle), radius * torch.sin(angle)])[:count].reshape(
+            shape
+        )
 
     def signs(self, *shape: int) -> Tensor:
         """-1 or +1, equally likely."""

@@ -34,6 +34,7 @@ class Frame:
     step: int
     values: dict[str, np.ndarray[Any, Any]]
     state: Tree
+    stopped: str = ""  # the label of the rule that ends the run here
 
 
 def map_tree(fn: Callable[[Any], Any], tree: Any) -> Any:
@@ -82,6 +83,22 @@ def due_times(metric: Metric, times: np.ndarray[Any, Any]) -> np.ndarray[Any, An
     return np.unique(np.concatenate([times[:: metric.every], times[-1:]]))
 
 
+def stop_label(ex: Experiment, step: int, values: Mapping[str, np.ndarray[Any, Any]]) -> str:
+    """Why a run ends at `step`, by the experiment's rules and because no member has a finite reading left."""
+    size = {m: np.abs(v).reshape(len(v), -1).max(1) for m, v in values.items() if v.size}
+    for rule in ex.stops:
+        if rule.metric not in size:
+            continue
+        reading = size[rule.metric]
+        if rule.above is not None and not (reading <= rule.above).any():
+            return f"{rule.label or 'diverged'} at step {step}"
+        if rule.below is not None and (reading < rule.below).all():
+            return f"{rule.label or 'floor'} reached at step {step}"
+    if size and not any(np.isfinite(v).any() for v in size.values()):
+        return f"diverged at step {step}"
+    return ""
+
+
 class Stack:
     """The functions of an experiment for a stack of members that agree in every int and choice knob."""
 
@@ -94,7 +111,9 @@ class Stack:
         self.real = [k.name for k in ex.hyper.knobs() if k.kind == "real"]
         for k in ex.hyper.knobs():
             if k.kind != "real" and len({getattr(m.hp, k.name) for m in members}) > 1:
-                raise ValueError(f"{k.name} fixes shapes: members that differ in it train in separate stacks")
+                raise ValueError(
+                    f"{k.name} fixes shapes: members that differ in it train in separate stacks"
+                )
         self.knobs = {
             name: torch.tensor(
                 [float(getattr(m.hp, name)) for m in members], dtype=self.dtype, device=self.device
@@ -134,7 +153,13 @@ class Stack:
             results = []
             for i in range(len(self)):
                 pick = lambda v, i=i: v[i]  # noqa: B023
-                results.append(one(map_tree(pick, self.knobs), self.seeds[i], *(map_tree(pick, a) for a in args)))
+                results.append(
+                    one(
+                        map_tree(pick, self.knobs),
+                        self.seeds[i],
+                        *(map_tree(pick, a) for a in args),
+                    )
+                )
             return stack_trees(results)
 
         return loop
@@ -171,7 +196,9 @@ class Stack:
         )
 
     def measure(self, metric: Metric) -> Callable[[Tree, Tree], Tensor]:
-        return self.map(lambda hp, seed, state, data: torch.as_tensor(metric.measure(hp, state, data)))
+        return self.map(
+            lambda hp, seed, state, data: torch.as_tensor(metric.measure(hp, state, data))
+        )
 
 
 def train(
@@ -204,8 +231,9 @@ def train(
                 for m in ex.metrics:
                     if step in due[m.name]:
                         values[m.name] = measure[m.name](state, data).detach().cpu().numpy()
-        yield Frame(step, values, state)
-        if step >= steps or advance is None:
+        stopped = stop_label(ex, step, values)
+        yield Frame(step, values, state, stopped)
+        if step >= steps or advance is None or stopped:
             return
         with stack.precision():
             for _ in range(10):

@@ -1,0 +1,97 @@
+"""Optimisers as pure functions of (params, grads, slots): (params, slots) after one step.
+
+`params`, `grads` and the entries of `slots` are flat dicts of tensors with the same keys; hyperparameters are floats or
+0-d tensors, so each member of a stack has its own. Slots are part of an experiment's state.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from engine.spec import Real
+
+Params = dict[str, Tensor]
+Slots = dict[str, Params | Tensor]
+
+
+def zeros_like(params: Params) -> Params:
+    return {k: torch.zeros_like(v) for k, v in params.items()}
+
+
+def norm(tree: Params) -> Tensor:
+    """Euclidean norm of all entries together."""
+    return torch.sqrt(sum((v * v).sum() for v in tree.values()))  # type: ignore[arg-type]
+
+
+def sgd(params: Params, grads: Params, lr: Real) -> Params:
+    """θ ← θ − lr g."""
+    return {k: params[k] - lr * grads[k] for k in params}
+
+
+def momentum_slots(params: Params) -> Params:
+    return zeros_like(params)
+
+
+def momentum(
+    params: Params, grads: Params, velocity: Params, lr: Real, beta: Real, nesterov: bool = False
+) -> tuple[Params, Params]:
+    """v ← β v + g, θ ← θ − lr v (heavy ball; with Nesterov θ ← θ − lr (g + β v))."""
+    velocity = {k: beta * velocity[k] + g for k, g in grads.items()}
+    move = {k: grads[k] + beta * velocity[k] for k in grads} if nesterov else velocity
+    return sgd(params, move, lr), velocity
+
+
+def adam_slots(params: Params) -> Slots:
+    some = next(iter(params.values()))
+    return {"m": zeros_like(params), "v": zeros_like(params), "t": some.new_zeros(())}
+
+
+def adam(
+    params: Params,
+    grads: Params,
+    slots: Slots,
+    lr: Real,
+    b1: Real = 0.9,
+    b2: Real = 0.999,
+    eps: float = 1e-8,
+) -> tuple[Params, Slots]:
+    """Adam with bias correction (Kingma & Ba, arXiv:1412.6980)."""
+    return adamw(params, grads, slots, lr, 0.0, b1, b2, eps)
+
+
+def adamw(
+    params: Params,
+    grads: Params,
+    slots: Slots,
+    lr: Real,
+    weight_decay: Real,
+    b1: Real = 0.9,
+    b2: Real = 0.999,
+    eps: float = 1e-8,
+) -> tuple[Params, Slots]:
+    """Adam with decoupled decay θ ← (1 − lr λ) θ (Loshchilov & Hutter, arXiv:1711.05101)."""
+    old_m, old_v, t = slots["m"], slots["v"], slots["t"]
+    assert isinstance(old_m, dict) and isinstance(old_v, dict) and isinstance(t, Tensor)
+    t = t + 1
+    m = {k: b1 * old_m[k] + (1 - b1) * g for k, g in grads.items()}
+    v = {k: b2 * old_v[k] + (1 - b2) * g * g for k, g in grads.items()}
+    c1, c2 = 1 - b1**t, 1 - b2**t
+    decayed = isinstance(weight_decay, Tensor) or weight_decay != 0.0
+    out = {}
+    for k in params:
+        move = (m[k] / c1) / (torch.sqrt(v[k] / c2) + eps)
+        kept = (1 - lr * weight_decay) * params[k] if decayed else params[k]
+        out[k] = kept - lr * move
+    return out, {"m": m, "v": v, "t": t}
+
+
+def normalised(params: Params, grads: Params, lr: Real, eps: float = 1e-30) -> Params:
+    """θ ← θ − lr g / ‖g‖, the norm taken over all parameters."""
+    scale = lr / (norm(grads) + eps)
+    return {k: params[k] - scale * grads[k] for k in params}
+
+
+def sign(params: Params, grads: Params, lr: Real) -> Params:
+    """θ ← θ − lr sign(g)."""
+    return {k: params[k] - lr * torch.sign(grads[k]) for k in params}
