@@ -124,6 +124,17 @@ class Describe:
 
 
 @dataclass(frozen=True)
+class Changed:
+    """A hot knob took a new value from `step` on."""
+
+    run: str
+    step: int
+    knob: str
+    value: Value
+    first: int = 0  # the stack
+
+
+@dataclass(frozen=True)
 class Start:
     run: str  # a fresh id
     experiment: str
@@ -137,6 +148,7 @@ class Start:
     parent: str = ""  # branch: a run of this engine …
     parent_step: int = -1  # … and the step of one of its checkpoints
     paused: bool = False  # stop before the first step
+    changes: tuple[Changed, ...] = ()  # hot knobs' history to repeat
 
 
 @dataclass(frozen=True)
@@ -245,17 +257,6 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Changed:
-    """A hot knob took a new value from `step` on."""
-
-    run: str
-    step: int
-    knob: str
-    value: Value
-    first: int = 0  # the stack
-
-
-@dataclass(frozen=True)
 class Checkpoint:
     """The state of one stack after `step` steps. Subscribers get it without arrays."""
 
@@ -306,12 +307,61 @@ class Hello:
     environment: dict[str, str]
 
 
+# --- between the service and its workers ---
+
+
+@dataclass(frozen=True)
+class Job:
+    """Train one stack of a run from `step` (with the state there) until `until`; then it ends, paused or done."""
+
+    run: str
+    start: Start
+    first: int
+    step: int
+    until: int  # -1: to the end
+    arrays: dict[str, Array]  # the state at `step`; empty: initialise
+    changes: tuple[Changed, ...] = ()
+
+
+@dataclass(frozen=True)
+class Judge:
+    run: str
+    start: Start
+    rows: tuple[Rows, ...]  # one for each metric and stack
+    changes: tuple[Changed, ...] = ()
+    interim: bool = False
+
+
+@dataclass(frozen=True)
+class JudgedAll:
+    """Every claim of a run has been answered."""
+
+    run: str
+    interim: bool
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A job is over: its stack stands at `step`, in this state."""
+
+    run: str
+    first: int
+    state: State
+    step: int
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Quit:
+    pass
+
+
 Message = Any
 KINDS: dict[str, type] = {
     c.__name__: c
     for c in (
         Describe, Start, Control, Predict, Save, Open, Catalogue, Started, Rows, Predicted, Judged, Changed,
-        Checkpoint, Status, Saved, Opened, Refused, Hello,
+        Checkpoint, Status, Saved, Opened, Refused, Hello, Job, Judge, JudgedAll, Ended, Quit,
     )
 }  # fmt: skip
 _PARTS: dict[str, type] = {

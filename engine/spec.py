@@ -412,9 +412,9 @@ def check(ex: Experiment) -> None:
             raise bad(f"view {v.metrics} mixes metrics of different kinds")
         if v.against:
             known(v.against, knobs, f"view {v.title or v.metrics}")
-    for m in ex.metrics:
-        if m.kind == "profile" and m.coords is None:
-            raise bad(f"profile {m.name} needs coords")
+    for metric in ex.metrics:
+        if metric.kind == "profile" and metric.coords is None:
+            raise bad(f"profile {metric.name} needs coords")
     claims = [c.key for c in ex.claims]
     for preset in ex.presets:
         ex.hyper.of(preset.values)

@@ -54,13 +54,13 @@ def plan(
             set(given) if chosen is None or chosen.sweep is None else set()
         )
         swept = {k: list(v) for k, v in base.items() if k not in taken}
-    swept = check_sweep(ex, swept)
+    checked = check_sweep(ex, swept)
     seeds = seeds or (chosen.seeds if chosen and chosen.seeds else ex.seeds)
     if not 1 <= seeds <= 1024:
         raise ValueError(f"seeds = {seeds} lies outside [1, 1024]")
     knobs = {k.name: k for k in ex.hyper.knobs()}
-    order = sorted(swept, key=lambda name: knobs[name].kind == "real")
-    combos = list(itertools.product(*(swept[name] for name in order)))
+    order = sorted(checked, key=lambda name: knobs[name].kind == "real")
+    combos = list(itertools.product(*(checked[name] for name in order)))
     if len(combos) * seeds > LIMIT:
         raise ValueError(f"{len(combos) * seeds} networks in one run; at most {LIMIT} are allowed")
     members, firsts, table = [], [], {name: [] for name in ["seed", *order]}  # type: ignore[var-annotated]
@@ -76,7 +76,7 @@ def plan(
             members.append(Member(hp, seed))
             table["seed"].append(seed)
             for name, v in setting.items():
-                table[name].append(swept[name].index(v) if knobs[name].kind == "choice" else v)
+                table[name].append(checked[name].index(v) if knobs[name].kind == "choice" else v)
     complete = {name: getattr(members[0].hp, name) for name in knobs}
     columns = {
         name: np.array(
@@ -84,6 +84,6 @@ def plan(
         )
         for name, column in table.items()
     }
-    choices = {n: [str(v) for v in swept[n]] for n in order if knobs[n].kind == "choice"}
+    choices = {n: [str(v) for v in checked[n]] for n in order if knobs[n].kind == "choice"}
     steps = max(int(getattr(m.hp, "steps", 0)) for m in members)
-    return Plan(complete, swept, members, tuple(firsts), columns, choices, steps)
+    return Plan(complete, checked, members, tuple(firsts), columns, choices, steps)

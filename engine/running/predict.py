@@ -34,7 +34,7 @@ class Predictable(NamedTuple):
 class Forecast(NamedTuple):
     prediction: Prediction
     first: int  # within the stack
-    count: int
+    size: int
     steps: Array  # (T,)
     values: Array  # (T, count or 1, *shape)
     broken: tuple[str, ...]
@@ -172,7 +172,7 @@ def theory_series(forecasts: Iterable[Forecast], members: int) -> dict[str, Seri
     out = {}
     for name, parts in joined.items():
         wide = [
-            np.broadcast_to(f.values, (len(f.values), f.count, *f.values.shape[2:])) for f in parts
+            np.broadcast_to(f.values, (len(f.values), f.size, *f.values.shape[2:])) for f in parts
         ]
         if len({w.shape[0] for w in wide}) == 1 and len({w.shape[2:] for w in wide}) == 1:
             out[f"theory/{name}"] = Series(parts[0].steps, np.concatenate(wide, axis=1))

@@ -110,7 +110,7 @@ class Rng:
         """Haar-distributed orthonormal columns (rows >= columns) or rows."""
         tall = self.normal(max(rows, columns), min(rows, columns))
         q, r = torch.linalg.qr(tall)
-        q = q * torch.sign(torch.diagonal(r))
+        q: Tensor = q * torch.sign(torch.diagonal(r))
         return q if rows >= columns else q.T
 
 

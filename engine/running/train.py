@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -143,7 +143,7 @@ class Stack:
         """fn(hp, seed, *args) for one member -> the same over the stack, called with stacked args."""
 
         def one(knobs: dict[str, Tensor], seed: Tensor, *args: Any) -> Any:
-            return fn(replace(self.hp, **knobs), seed, *args)
+            return fn(type(self.hp)(**{**vars(self.hp), **knobs}), seed, *args)
 
         if not self.ex.looped:
             mapped = vmap(one)
@@ -152,7 +152,7 @@ class Stack:
         def loop(*args: Any) -> Any:
             results = []
             for i in range(len(self)):
-                pick = lambda v, i=i: v[i]  # noqa: B023
+                pick = lambda v, i=i: v[i]
                 results.append(
                     one(
                         map_tree(pick, self.knobs),
@@ -209,10 +209,12 @@ def train(
     step: int = 0,
     dtype: str = "",
     device: str = "cpu",
+    marks: frozenset[int] = frozenset(),
 ) -> Iterator[Frame]:
     """Trains `members` from `step` (with the state there) to their `steps`; a frame per recording time.
 
-    Between recording times it yields an empty frame about every 10 steps, so that a caller can stop it.
+    Between recording times it yields an empty frame at least every 10 steps and at each of `marks`, so that a caller
+    can stop it there.
     """
     stack = Stack(ex, members, dtype or ex.dtype, device)
     steps = int(getattr(stack.hp, "steps", 0))
@@ -239,5 +241,5 @@ def train(
             for _ in range(10):
                 state = advance(state, data, step)
                 step += 1
-                if step in every or step >= steps:
+                if step in every or step in marks or step >= steps:
                     break

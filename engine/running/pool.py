@@ -1,0 +1,128 @@
+"""Worker processes as the service sees them: spawned, one reader and one writer thread each. No torch here."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import multiprocessing
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from engine.messages import Malformed, Message, Quit, decode, encode
+
+HELD = 20_000  # messages read and not yet handled, above which the reader waits: the pipe then slows the worker
+
+
+def _serve(connection: Any) -> None:
+    """Runs in the spawned process. The worker is named by a string: this process must never load torch."""
+    importlib.import_module("engine.running.worker").main(connection)
+
+
+class Worker:
+    """A handle. `on_message(worker, message)` and `on_end(worker, why)` are called on the loop's thread."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        on_message: Callable[[Worker, Message], None],
+        on_end: Callable[[Worker, str], None],
+    ) -> None:
+        self.loop, self.on_message, self.on_end = loop, on_message, on_end
+        self.warm = False
+        self.job: tuple[str, int] | None = None  # (run, first) in training here
+        self.pid = 0
+        self._process: Any = None
+        self._connection: Any = None
+        self._out: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._in: deque[Message] = deque()
+        self._woken = False
+        self._room = threading.Condition()
+        self._closing = False
+
+    async def start(self) -> None:
+        await self.loop.run_in_executor(None, self._spawn)
+
+    def _spawn(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._connection, theirs = context.Pipe(duplex=True)
+        self._process = context.Process(
+            target=_serve, args=(theirs,), daemon=True, name="lemmascope worker"
+        )
+        self._process.start()
+        theirs.close()
+        self.pid = self._process.pid or 0
+        for target in (self._read, self._write):
+            threading.Thread(
+                target=target, daemon=True, name=f"worker {self.pid} {target.__name__}"
+            ).start()
+
+    def send(self, message: Message) -> None:
+        self._out.put(encode(message))
+
+    def _write(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            while (blob := self._out.get()) is not None:
+                self._connection.send_bytes(blob)
+
+    def _read(self) -> None:
+        why = ""
+        try:
+            while True:
+                message = decode(self._connection.recv_bytes())
+                with self._room:
+                    self._room.wait_for(lambda: len(self._in) < HELD or self._closing)
+                    self._in.append(message)
+                    wake, self._woken = not self._woken, True
+                if wake:
+                    self.loop.call_soon_threadsafe(self._drain)
+        except (EOFError, OSError):
+            pass
+        except Malformed as e:
+            why = f"it sent what is no message ({e})"
+        self._process.join(5)
+        code = self._process.exitcode
+        if not why and code:
+            why = (
+                f"it was ended by signal {-code}" if code < 0 else f"it ended with exit code {code}"
+            )
+        self._out.put(None)
+        with contextlib.suppress(RuntimeError):  # the loop has closed
+            self.loop.call_soon_threadsafe(self._finish, why)
+
+    def _drain(self) -> None:
+        with self._room:
+            batch = list(self._in)
+            self._in.clear()
+            self._woken = False
+            self._room.notify()
+        for message in batch:
+            self.on_message(self, message)
+
+    def _finish(self, why: str) -> None:
+        self._drain()
+        self.on_end(self, "" if self._closing else why or "it ended without a word")
+
+    def kill(self) -> None:
+        with contextlib.suppress(Exception):
+            self._process.kill()
+
+    async def close(self) -> None:
+        """Asks it to quit, and ends it after two seconds."""
+        self._closing = True
+        with self._room:
+            self._room.notify()
+        if self._process is None:
+            return
+        self.send(Quit())
+        await self.loop.run_in_executor(None, self._join)
+
+    def _join(self) -> None:
+        self._process.join(2)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join(2)
+        self._out.put(None)

@@ -1,0 +1,199 @@
+"""What the service knows of a run: its members, its stacks' positions, everything that was said of it. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from engine.messages import (
+    Array,
+    Changed,
+    Checkpoint,
+    Judged,
+    Message,
+    Predicted,
+    Rows,
+    Start,
+    Started,
+    Status,
+)
+
+ENDED = ("done", "stopped", "cancelled", "failed")
+
+
+class Column:
+    """One metric of one stack: rows in step order; a repeated step keeps the last reading."""
+
+    def __init__(self) -> None:
+        self.parts: list[Rows] = []
+        self.coords: Array | None = None
+
+    def add(self, rows: Rows) -> None:
+        if rows.coords is not None:
+            self.coords = rows.coords
+        self.parts.append(rows)
+
+    def joined(self) -> Rows:
+        if len(self.parts) > 1:
+            steps = np.concatenate([p.steps for p in self.parts])
+            values = np.concatenate([p.values for p in self.parts])
+            _, last = np.unique(steps[::-1], return_index=True)
+            keep = len(steps) - 1 - last
+            self.parts = [replace(self.parts[0], steps=steps[keep], values=values[keep])]
+        return replace(self.parts[0], coords=self.coords)
+
+
+@dataclass
+class StackState:
+    first: int
+    step: int = 0
+    state: str = "queued"
+    why: str = ""
+    arrays: dict[str, Array] = field(default_factory=dict)  # the state at `step`
+
+
+@dataclass
+class Run:
+    start: Start
+    started: Started
+    stacks: dict[int, StackState]
+    columns: dict[tuple[str, int], Column] = field(default_factory=dict)
+    predicted: dict[tuple[str, int], Predicted] = field(default_factory=dict)
+    judged: dict[str, Judged] = field(default_factory=dict)
+    changes: list[Changed] = field(default_factory=list)
+    checkpoints: dict[tuple[int, int], dict[str, Array]] = field(
+        default_factory=dict
+    )  # (first, step)
+    status: Status | None = None
+    wanted: str = "running"  # what the person asked for: running, paused, cancelled
+    until: int = -1
+    judging: bool = False
+    judged_rows: int = 0
+    rows: int = 0
+    judged_at: float = 0.0
+    opened: bool = False  # came from a file
+
+    @property
+    def id(self) -> str:
+        return self.started.run
+
+    def request(self) -> Start:
+        """A Start that needs no defaults: the run again, whatever the experiment's defaults become."""
+        s = self.started
+        seeds = np.unique(s.members["seed"])
+        return Start(
+            run=s.run,
+            experiment=s.experiment,
+            values=s.values,
+            sweep=s.sweep,
+            seeds=len(seeds),
+            first_seed=int(seeds.min()),
+            dtype=s.dtype,
+            device=s.device,
+        )
+
+    def take(self, message: Message) -> None:
+        """Keep what was said."""
+        match message:
+            case Rows():
+                self.rows += 1
+                self.columns.setdefault((message.metric, message.first), Column()).add(message)
+            case Predicted():
+                self.predicted[(message.prediction, message.first)] = message
+            case Judged():
+                self.judged[message.claim] = message
+            case Changed():
+                self.changes.append(message)
+            case Checkpoint():
+                self.checkpoints[(message.first, message.step)] = message.arrays
+                stack = self.stacks.get(message.first)
+                if stack is not None and message.step >= stack.step:
+                    stack.step, stack.arrays = message.step, message.arrays
+            case Status():
+                self.status = message
+
+    def messages(self) -> list[Message]:
+        """The run's stream, shortened: what a session file holds and what opening it replays."""
+        out: list[Message] = [self.started, *self.changes]
+        out += [c.joined() for c in self.columns.values() if c.parts]
+        out += self.predicted.values()
+        out += self.judged.values()
+        out += [
+            Checkpoint(self.id, s, f, a)
+            for (f, s), a in sorted(self.checkpoints.items(), key=lambda i: i[0])
+        ]
+        if self.status is not None:
+            out.append(self.status)
+        return out
+
+    def trace_rows(self, metrics: Iterable[str] | None = None) -> tuple[Rows, ...]:
+        wanted = None if metrics is None else set(metrics)
+        return tuple(
+            c.joined()
+            for (name, _), c in self.columns.items()
+            if c.parts and (wanted is None or name in wanted)
+        )
+
+    def overall(self) -> tuple[str, int, str]:
+        """(state, step, why) of the whole run from its stacks."""
+        states = [s.state for s in self.stacks.values()]
+        step = min((s.step for s in self.stacks.values()), default=0)
+        why = "; ".join(dict.fromkeys(s.why for s in self.stacks.values() if s.why))
+        for state in ("failed", "running", "queued", "paused", "cancelled", "stopped"):
+            if state in states:
+                return state, step, why
+        return "done", step, why
+
+
+def begin(start: Start, started: Started) -> Run:
+    return Run(start, started, {f: StackState(f) for f in started.stacks})
+
+
+def replayed(messages: Iterable[Message], run: str) -> Run:
+    """A run from a file's messages under a fresh id."""
+    found: Run | None = None
+    for m in messages:
+        named = replace(m, run=run) if hasattr(m, "run") else m
+        if isinstance(named, Started):
+            found = begin(Start(run, named.experiment), named)
+            found.opened = True
+        elif found is not None:
+            found.take(named)
+    if found is None:
+        raise ValueError("a run without its beginning")
+    state = found.status.state if found.status else "paused"
+    for s in found.stacks.values():
+        s.state = state if state in ENDED else "paused"
+    if found.status is None or state not in ENDED:
+        step = min((s.step for s in found.stacks.values()), default=0)
+        found.status = Status(run, "paused", step)
+    found.wanted = "paused"
+    return found
+
+
+def copied_past(parent: Run, run: str, step: int) -> list[Message]:
+    """What a branch inherits: its parent's readings and changes up to `step`."""
+    out: list[Message] = []
+    for rows in parent.trace_rows():
+        keep = rows.steps <= step
+        out.append(replace(rows, run=run, steps=rows.steps[keep], values=rows.values[keep]))
+    out += [replace(c, run=run) for c in parent.changes if c.step <= step]
+    return out
+
+
+def plain(value: Any) -> Any:
+    """JSON-ready: NaN and infinities become None."""
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, Mapping):
+        return {k: plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    return value
