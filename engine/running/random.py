@@ -110,8 +110,8 @@ class Rng:
         """Haar-distributed orthonormal columns (rows >= columns) or rows."""
         tall = self.normal(max(rows, columns), min(rows, columns))
         q, r = torch.linalg.qr(tall)
-        q: Tensor = q * torch.sign(torch.diagonal(r))
-        return q if rows >= columns else q.T
+        haar = torch.mul(q, torch.sign(torch.diagonal(r)))
+        return haar if rows >= columns else haar.mT
 
 
 def _unit(words: Tensor, dtype: torch.dtype) -> Tensor:

@@ -1,0 +1,1 @@
+"""What each command of the command line does; every one drives the same service that the window drives."""
