@@ -378,7 +378,7 @@ class Malformed(ValueError):
 
 def _plain(value: Any, arrays: list[Array]) -> Any:
     if isinstance(value, np.ndarray):
-        value = np.ascontiguousarray(value)
+        value = np.asarray(value, order="C")
         kind = value.dtype.newbyteorder("<").str
         if kind not in DTYPES:
             raise TypeError(f"arrays of {value.dtype} do not pass; allowed are {', '.join(DTYPES)}")

@@ -167,6 +167,8 @@ class Hyper:
 
 def _knob(cls: type, f: Any, hint: Any) -> Knob:
     meta = dict(f.metadata)
+    if f.name == "steps":
+        meta["low"] = 1  # every run may be cut short
     if not meta:
         raise TypeError(f"{cls.__qualname__}.{f.name}: declare it with hyper(default, low, high)")
     for key, text in zip(

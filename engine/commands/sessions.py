@@ -135,7 +135,7 @@ async def resume(args: argparse.Namespace) -> int:
             progress = Progress(1000, f"run {number_}")
             with contextlib.suppress(NotImplementedError, ValueError):
                 asyncio.get_running_loop().add_signal_handler(
-                    signal.SIGINT, lambda r=r: client.service.send(Control(r.id, "pause"))
+                    signal.SIGINT, client.service.send, Control(r.id, "pause")
                 )
             status = await waiting
             progress.close()
