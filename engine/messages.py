@@ -349,6 +349,7 @@ class Ended:
     state: State
     step: int
     why: str = ""
+    tiers: dict[str, int] = field(default_factory=dict)  # tier -> steps it ran in this job
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,7 @@ class StackState:
     state: str = "queued"
     why: str = ""
     arrays: dict[str, Array] = field(default_factory=dict)  # the state at `step`
+    tiers: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -136,6 +137,14 @@ class Run:
             for (name, _), c in self.columns.items()
             if c.parts and (wanted is None or name in wanted)
         )
+
+    def tiers(self) -> dict[str, int]:
+        """Steps that each tier ran, over all stacks."""
+        total: dict[str, int] = {}
+        for s in self.stacks.values():
+            for k, v in s.tiers.items():
+                total[k] = total.get(k, 0) + v
+        return total
 
     def overall(self) -> tuple[str, int, str]:
         """(state, step, why) of the whole run from its stacks."""

@@ -233,7 +233,7 @@ class Service:
             self._spawn(self._grow())
 
     def _status(self, run: Run, state: Any, step: int, why: str = "", rate: float = 0.0) -> None:
-        status = Status(run.id, state, step, why, rate)
+        status = Status(run.id, state, step, why, rate, run.tiers())
         run.take(status)
         self.on_message(status)
 
@@ -332,6 +332,8 @@ class Service:
             stack = run.stacks[message.first]
             stack.state, stack.why = message.state, message.why
             stack.step = max(stack.step, message.step)
+            for k, v in message.tiers.items():
+                stack.tiers[k] = stack.tiers.get(k, 0) + v
             if message.state == "paused" and run.wanted == "running" and run.until < 0:
                 stack.state = "queued"  # paused and resumed again before it came to a halt
                 self.queue.append((run.id, stack.first))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,9 +17,13 @@ from torch import Tensor
 from torch.func import vmap
 
 from engine.running.random import Rng
+from engine.running.tiers import Reader, Stepper, flatten, unflatten
 from engine.spec import Experiment, Hyper, Metric
 
+__all__ = ["Frame", "Member", "Stack", "Tree", "flatten", "train", "unflatten"]
+
 Tree = dict[str, Any]  # nested dict of tensors
+CHUNK = 10  # steps between frames, at most
 
 
 class Member(NamedTuple):
@@ -35,6 +39,9 @@ class Frame:
     values: dict[str, np.ndarray[Any, Any]]
     state: Tree
     stopped: str = ""  # the label of the rule that ends the run here
+    tiers: Mapping[str, int] = field(
+        default_factory=dict
+    )  # steps that each tier ran since the start
 
 
 def map_tree(fn: Callable[[Any], Any], tree: Any) -> Any:
@@ -47,25 +54,6 @@ def stack_trees(trees: Sequence[Any]) -> Any:
     if isinstance(trees[0], dict):
         return {k: stack_trees([t[k] for t in trees]) for k in trees[0]}
     return torch.stack([torch.as_tensor(t) for t in trees])
-
-
-def flatten(tree: Tree, prefix: str = "") -> dict[str, Tensor]:
-    """{"params": {"W": …}} -> {"params/W": …}."""
-    out: dict[str, Tensor] = {}
-    for k, v in tree.items():
-        out |= flatten(v, f"{prefix}{k}/") if isinstance(v, dict) else {f"{prefix}{k}": v}
-    return out
-
-
-def unflatten(flat: Mapping[str, Any]) -> Tree:
-    tree: Tree = {}
-    for path, v in flat.items():
-        *parents, leaf = path.split("/")
-        node = tree
-        for p in parents:
-            node = node.setdefault(p, {})
-        node[leaf] = v
-    return tree
 
 
 def recording_times(ex: Experiment, steps: int) -> np.ndarray[Any, Any]:
@@ -178,23 +166,6 @@ class Stack:
         with self.precision():
             return dict(self.map(lambda hp, seed: self.ex.init(hp, self.rng(seed, "init")))())
 
-    def step(self) -> Callable[[Tree, Tree, int], Tree]:
-        """(state, data, step) -> the next state, with the step's own draw."""
-        ex = self.ex
-        assert ex.step is not None
-        ex_step, ex_draw = ex.step, ex.draw
-        if ex_draw is None:
-            plain = self.map(lambda hp, seed, state, data: ex_step(hp, state, data))
-            return lambda state, data, step: plain(state, data)
-
-        def one(hp: Any, seed: Tensor, state: Tree, data: Tree, step: Tensor) -> Tree:
-            return dict(ex_step(hp, state, data | ex_draw(hp, self.rng(seed, "draw", step))))
-
-        drawn = self.map(one)
-        return lambda state, data, step: drawn(
-            state, data, torch.full((len(self),), step, dtype=torch.int64, device=self.device)
-        )
-
     def measure(self, metric: Metric) -> Callable[[Tree, Tree], Tensor]:
         return self.map(
             lambda hp, seed, state, data: torch.as_tensor(metric.measure(hp, state, data))
@@ -222,24 +193,22 @@ def train(
     due = {m.name: frozenset(due_times(m, times).tolist()) for m in ex.metrics}
     every = frozenset(times.tolist())
     data = stack.data()
-    if state is None:
-        state = stack.init()
-    measure = {m.name: stack.measure(m) for m in ex.metrics}
-    advance = stack.step() if ex.step is not None else None
+    state = stack.init() if state is None else map_tree(torch.clone, state)
+    readers = {m.name: Reader(stack, stack.measure(m), data) for m in ex.metrics}
+    stepper = Stepper(stack, data) if ex.step is not None else None
+    stops = np.unique([*times.tolist(), *(m for m in marks if m > 0), steps])
     while True:
         values = {}
         if step in every:
             with stack.precision():
                 for m in ex.metrics:
                     if step in due[m.name]:
-                        values[m.name] = measure[m.name](state, data).detach().cpu().numpy()
+                        values[m.name] = readers[m.name].read(state).detach().cpu().numpy()
         stopped = stop_label(ex, step, values)
-        yield Frame(step, values, state, stopped)
-        if step >= steps or advance is None or stopped:
+        yield Frame(step, values, state, stopped, dict(stepper.counts) if stepper else {})
+        if step >= steps or stepper is None or stopped:
             return
+        count = min(CHUNK, int(stops[np.searchsorted(stops, step, side="right")]) - step)
         with stack.precision():
-            for _ in range(10):
-                state = advance(state, data, step)
-                step += 1
-                if step in every or step in marks or step >= steps:
-                    break
+            state = stepper.advance(state, step, count)
+        step += count

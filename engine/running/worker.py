@@ -147,6 +147,8 @@ class Training:
         times = recording_times(self.ex, self.plan.steps)
         marks = np.linspace(0, len(times) - 1, CHECKPOINTS + 1)[:-1].round().astype(int)
         self.marks = {int(t) for t in times[marks]}
+        self.past: dict[str, int] = {}  # tiers of this job's earlier generators
+        self.tiers: dict[str, int] = {}
         self.frames = self._frames(self._state(job.arrays))
         self.fresh = not job.arrays
 
@@ -158,6 +160,7 @@ class Training:
 
     def _frames(self, state: Any) -> Iterator[Frame]:
         changes = [Change(c.step, c.knob, float(c.value)) for c in self.changes]
+        self.past = dict(self.tiers)
         now = [
             Member([hp for s, hp in phases(m.hp, changes) if s <= self.step][-1], m.seed)
             for m in self.members
@@ -200,6 +203,8 @@ class Training:
         """One frame; what ended the job, if anything did."""
         frame = next(self.frames)
         self.step, self.state = frame.step, frame.state
+        if frame.tiers:
+            self.tiers = self.past | {k: v + self.past.get(k, 0) for k, v in frame.tiers.items()}
         if self.fresh:
             for name, v in frame.values.items():
                 self.rows.setdefault(name, []).append((frame.step, v))
@@ -249,7 +254,7 @@ class Training:
         self.flush(time.perf_counter())
         if self.state is not None:
             self.checkpoint()
-        return Ended(self.job.run, self.job.first, state, self.step, why)
+        return Ended(self.job.run, self.job.first, state, self.step, why, self.tiers)
 
 
 class Worker:

@@ -1,0 +1,221 @@
+"""How steps and readings are executed: plainly at once, recorded as soon as that pays.
+
+An experiment's author knows nothing of this. Whatever cannot be recorded stays with the plain `vmap`ped function; that
+shows in the log only. A recorded function must agree with the plain one where it takes over, or it is not used.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from engine.running.recording import CannotRecord, record
+
+if TYPE_CHECKING:
+    from engine.running.train import Stack, Tree
+
+log = logging.getLogger("lemmascope")
+
+STEP_AFTER = 0.08  # seconds spent in plain steps before they are recorded
+READ_AFTER = 0.25  # seconds spent in one metric's plain readings before it is recorded
+BLOCK = 1 << 17  # numbers drawn ahead in one call, at most
+AHEAD = 64  # steps drawn ahead in one call, at most
+
+
+def flatten(tree: Tree, prefix: str = "") -> dict[str, Tensor]:
+    """{"params": {"W": …}} -> {"params/W": …}."""
+    out: dict[str, Tensor] = {}
+    for k, v in tree.items():
+        out |= flatten(v, f"{prefix}{k}/") if isinstance(v, dict) else {f"{prefix}{k}": v}
+    return out
+
+
+def unflatten(flat: dict[str, Any]) -> Tree:
+    tree: Tree = {}
+    for path, v in flat.items():
+        *parents, leaf = path.split("/")
+        node = tree
+        for p in parents:
+            node = node.setdefault(p, {})
+        node[leaf] = v
+    return tree
+
+
+def agree(a: Sequence[Tensor], b: Sequence[Tensor]) -> bool:
+    """Bit for bit on a CPU, so that a run does not depend on when it was recorded; to rounding elsewhere."""
+    for x, y in zip(a, b, strict=True):
+        if x.shape != y.shape or x.dtype != y.dtype:
+            return False
+        exact = x.device.type == "cpu" or not x.is_floating_point()
+        if not torch.allclose(x, y, rtol=0 if exact else 1e-4, atol=0, equal_nan=True):
+            return False
+    return True
+
+
+class Draws:
+    """What `draw` gives at each step, many steps in one call: (seed, stream, step) fixes the numbers, not the order."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+        assert stack.ex.draw is not None
+        ex_draw = stack.ex.draw
+        self.one = stack.map(
+            lambda hp, seed, step: dict(ex_draw(hp, stack.rng(seed, "draw", step)))
+        )
+        self.keys: list[str] = []
+        self.ahead = 1
+        self.block: Callable[..., Sequence[Tensor]] | None = None
+        self.base = -1
+        self.ready: Sequence[Tensor] = ()
+
+    def _steps(self, step: Tensor) -> Tensor:
+        return step.expand(len(self.stack))
+
+    def plain(self, step: int) -> Tree:
+        now = torch.full((len(self.stack),), step, dtype=torch.int64, device=self.stack.device)
+        return dict(self.one(now))
+
+    def record(self, step: int) -> None:
+        drawn = flatten(self.plain(step))
+        self.keys = list(drawn)
+        count = sum(v.numel() for v in drawn.values())
+        self.ahead = max(1, min(AHEAD, BLOCK // max(1, count)))
+
+        def several(base: Tensor) -> list[Tensor]:
+            if self.ahead == 1:
+                return list(flatten(self.one(self._steps(base))).values())
+            offsets = torch.arange(self.ahead, device=self.stack.device)
+            one = torch.func.vmap(lambda k: flatten(self.one(self._steps(base + k))))
+            return list(one(offsets).values())
+
+        base = torch.tensor(step - step % self.ahead, dtype=torch.int64, device=self.stack.device)
+        self.block = record(several, base)
+        self.base = -1
+        mine = self.at(step)
+        if not all(torch.equal(a, b) for a, b in zip(mine, drawn.values(), strict=True)):
+            raise CannotRecord("draws ahead differ from draws at their own step")
+
+    def at(self, step: int) -> Sequence[Tensor]:
+        """The step's tensors, in the order of `keys`."""
+        assert self.block is not None
+        base = step - step % self.ahead
+        if base != self.base:
+            start = torch.tensor(base, dtype=torch.int64, device=self.stack.device)
+            self.ready, self.base = self.block(start), base
+        if self.ahead == 1:
+            return self.ready
+        return [v[step - base] for v in self.ready]
+
+
+class Stepper:
+    """Advances a stack's state; `counts` says how many steps each tier ran."""
+
+    def __init__(self, stack: Stack, data: Tree) -> None:
+        self.stack, self.data = stack, data
+        self.counts = {"plain": 0, "recorded": 0}
+        assert stack.ex.step is not None
+        ex_step = stack.ex.step
+        self.draws = Draws(stack) if stack.ex.draw is not None else None
+        self.one = stack.map(lambda hp, seed, state, batch: dict(ex_step(hp, state, batch)))
+        self.spent = 0.0
+        self.fast: Callable[..., Sequence[Tensor]] | None = None
+        self.recordable = not stack.ex.looped
+
+    def advance(self, state: Tree, step: int, count: int) -> Tree:
+        """The state after `count` more steps."""
+        end = step + count
+        while step < end and self.fast is None:
+            begun = time.perf_counter()
+            state = self._plain(state, step)
+            step += 1
+            self.counts["plain"] += 1
+            self.spent += time.perf_counter() - begun
+            if self.recordable and self.spent > STEP_AFTER:
+                self._record(state, step)
+        if step < end and self.fast is not None:
+            state = self._fast(state, step, end)
+            self.counts["recorded"] += end - step
+        return state
+
+    def _plain(self, state: Tree, step: int) -> Tree:
+        batch = self.data if self.draws is None else self.data | self.draws.plain(step)
+        return dict(self.one(state, batch))
+
+    def _fast(self, state: Tree, step: int, end: int) -> Tree:
+        flat = flatten(state)
+        keys, values, fast = list(flat), list(flat.values()), self.fast
+        assert fast is not None
+        with torch.inference_mode():
+            for at in range(step, end):
+                drawn = self.draws.at(at) if self.draws is not None else ()
+                values = list(fast(*values, *drawn))
+        return unflatten(dict(zip(keys, values, strict=True)))
+
+    def _record(self, state: Tree, step: int) -> None:
+        self.recordable = False
+        flat = {k: v.clone() for k, v in flatten(state).items()}
+        keys, names = list(flat), []
+        try:
+            drawn: Sequence[Tensor] = ()
+            if self.draws is not None:
+                self.draws.record(step)
+                drawn, names = [v.clone() for v in self.draws.at(step)], self.draws.keys
+
+            def flat_step(*tensors: Tensor) -> list[Tensor]:
+                old = unflatten(dict(zip(keys, tensors, strict=False)))
+                batch = unflatten(dict(zip(names, tensors[len(keys) :], strict=True)))
+                new = flatten(self.one(old, self.data | batch))
+                return [new[k] for k in keys]
+
+            fast = record(flat_step, *flat.values(), *drawn)
+            with torch.inference_mode():
+                mine = fast(*flat.values(), *drawn)
+            if not agree(mine, list(flatten(self._plain(state, step)).values())):
+                raise CannotRecord("the recorded step differs from the plain one")
+            self.fast = fast
+        except CannotRecord as e:
+            log.info("%s runs plainly: %s", self.stack.ex.name, e)
+
+
+class Reader:
+    """One metric's readings."""
+
+    def __init__(self, stack: Stack, measure: Callable[[Tree, Tree], Tensor], data: Tree) -> None:
+        self.measure, self.data = measure, data
+        self.spent = 0.0
+        self.fast: Callable[..., Sequence[Tensor]] | None = None
+        self.recordable = not stack.ex.looped
+        self.name = stack.ex.name
+
+    def read(self, state: Tree) -> Tensor:
+        flat = flatten(state)
+        if self.fast is not None:
+            with torch.inference_mode():
+                return self.fast(*flat.values())[0]
+        begun = time.perf_counter()
+        plain = {k: v.clone() if v.is_inference() else v for k, v in flat.items()}
+        out = self.measure(unflatten(plain), self.data)
+        self.spent += time.perf_counter() - begun
+        if self.recordable and self.spent > READ_AFTER:
+            self._record(plain, out)
+        return out
+
+    def _record(self, flat: dict[str, Tensor], out: Tensor) -> None:
+        self.recordable = False
+        keys = list(flat)
+        try:
+            fast = record(
+                lambda *ts: [self.measure(unflatten(dict(zip(keys, ts, strict=True))), self.data)],
+                *flat.values(),
+            )
+            with torch.inference_mode():
+                if not agree(fast(*flat.values()), [out]):
+                    raise CannotRecord("the recorded reading differs from the plain one")
+            self.fast = fast
+        except CannotRecord as e:
+            log.info("%s reads plainly: %s", self.name, e)
