@@ -50,9 +50,11 @@ class BadSession(ValueError):
 class Limits:
     """What a file may ask of its reader."""
 
-    file: int = 2 << 30  # bytes
-    total: int = 1 << 30  # bytes of arrays
-    objects: int = 100_000
+    file: int = 512 << 20  # bytes
+    total: int = (
+        384 << 20
+    )  # bytes of arrays: with copies on their way out they fit the loader's memory
+    objects: int = 60_000  # read in about 6 s
     depth: int = 16
     name: int = 1_000  # bytes
     attributes: int = 64  # on one object
@@ -98,6 +100,16 @@ def read(path: str | os.PathLike[str], limits: Limits = Limits()) -> Session:
     from engine.sessions.tree import read_tree, said
 
     return _Sheet(said(os.path.basename(os.fspath(path))), said).session(read_tree(path, limits))
+
+
+def is_session(path: str | os.PathLike[str]) -> bool:
+    """Whether a file says that it is a session; damage further inside is not looked for."""
+    from engine.sessions.tree import read_tree
+
+    try:
+        return read_tree(path, Limits(file=1 << 62), whole=False).attrs.get("format") == FORMAT
+    except BadSession:
+        return False
 
 
 def quote(name: str) -> str:

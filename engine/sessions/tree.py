@@ -53,11 +53,11 @@ def said(text: str) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def read_tree(path: str | os.PathLike[str], limits: Limits) -> Group:
-    """The whole file. Raises BadSession, with one sentence, for whatever is wrong with it."""
+def read_tree(path: str | os.PathLike[str], limits: Limits, whole: bool = True) -> Group:
+    """The whole file, or only its root's attributes. Raises BadSession, in one sentence, for what is wrong with it."""
     name = said(os.path.basename(os.fspath(path)))
     try:
-        return _Reader(os.fspath(path), name, limits).read()
+        return _Reader(os.fspath(path), name, limits).read(whole)
     except BadSession:
         raise
     except MemoryError:
@@ -80,7 +80,7 @@ class _Reader:
     def bad(self, where: str, what: str) -> BadSession:
         return BadSession(f"{self.name}: {said(where) + ' ' if where else ''}{what}")
 
-    def read(self) -> Group:
+    def read(self, whole: bool) -> Group:
         found = os.stat(self.path)
         if not stat.S_ISREG(found.st_mode):
             raise self.bad("", "not an ordinary file")
@@ -98,7 +98,7 @@ class _Reader:
         try:
             root = h5o.open(fid, b"/")
             self.seen.add(h5o.get_info(root).addr)
-            return self.group(root, "/", 0)
+            return self.group(root, "/", 0) if whole else Group("/", self.attrs(root, "/"))
         finally:
             fid.close()
 
@@ -161,15 +161,18 @@ class _Reader:
                     f"has an attribute name of {len(a.name)} bytes; {self.limits.name} are allowed",
                 )
             label = a.name.decode("utf-8", "replace")
-            out[label] = self.attr(a, path, f"has the attribute {said(label)}")
+            out[label] = self.attr(a, path, label)
         return out
 
-    def attr(self, a: h5a.AttrID, path: str, which: str) -> Plain:
+    def attr(self, a: h5a.AttrID, path: str, label: str) -> Plain:
+        def bad(what: str) -> BadSession:
+            return self.bad(path, f"has the attribute {said(label)} {what}")
+
         kind, size = a.get_type(), a.get_storage_size()
         if a.get_space().get_simple_extent_type() != h5s.SCALAR:
-            raise self.bad(path, f"{which} that is not a single value")
+            raise bad("that is not a single value")
         if size > self.limits.text:
-            raise self.bad(path, f"{which} of {size} bytes; {self.limits.text} are allowed")
+            raise bad(f"of {size} bytes; {self.limits.text} are allowed")
         if kind.equal(h5t.STD_I64LE) or kind.equal(h5t.IEEE_F64LE):
             number = np.zeros((), "<i8" if kind.equal(h5t.STD_I64LE) else "<f8")
             a.read(number)
@@ -184,10 +187,8 @@ class _Reader:
             try:
                 return raw.tobytes().rstrip(b"\0").decode()
             except UnicodeDecodeError:
-                raise self.bad(path, f"{which} whose text is not UTF-8") from None
-        raise self.bad(
-            path, f"{which} of a type that is not allowed; int64, float64 and fixed-length text are"
-        )
+                raise bad("whose text is not UTF-8") from None
+        raise bad("of a type that is not allowed; int64, float64 and fixed-length text are")
 
     def leaf(self, dset: h5d.DatasetID, path: str) -> Leaf:
         made = dset.get_create_plist()
