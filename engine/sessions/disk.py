@@ -105,3 +105,50 @@ def keep_previous(path: str, backup: str, aside: str) -> None:
         os.replace(aside, backup)
     finally:
         remove(aside)  # if both names were the same file already, replacing leaves it there
+
+
+# --- what an append-only file needs ---
+
+
+def open_journal(path: str) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | BINARY, 0o600)
+
+
+def write_at(fd: int, place: int, data: bytes) -> None:
+    os.lseek(fd, place, os.SEEK_SET)
+    write_all(fd, data)
+
+
+def cut(fd: int, size: int) -> None:
+    os.ftruncate(fd, size)
+
+
+def close(fd: int) -> None:
+    os.close(fd)
+
+
+def names(folder: str) -> list[str]:
+    return os.listdir(folder)
+
+
+def lock(fd: int, shared: bool = False) -> bool:
+    """Takes the file's lock until it is closed; False if another has it. The kernel frees a dead holder's lock."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        here = os.lseek(fd, 0, os.SEEK_CUR)
+        os.lseek(fd, 1 << 62, os.SEEK_SET)  # far behind the data, which others may then still read
+        try:
+            msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        finally:
+            os.lseek(fd, here, os.SEEK_SET)
+        return True
+    import fcntl
+
+    try:
+        fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
