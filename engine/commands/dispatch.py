@@ -28,6 +28,8 @@ def dispatch(args: argparse.Namespace) -> int:
     handler = getattr(importlib.import_module(f"engine.commands.{module}"), name)
     try:
         return int(asyncio.run(handler(args)))
+    except BrokenPipeError:
+        raise
     except (Failed, ValueError, OSError) as e:
         print(f"lemmascope: {e}", file=sys.stderr)
         return 2

@@ -7,9 +7,10 @@ import contextlib
 import importlib
 import multiprocessing
 import queue
+import signal
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from engine.messages import Malformed, Message, Quit, decode, encode
@@ -18,8 +19,27 @@ HELD = 20_000  # messages read and not yet handled, above which the reader waits
 
 
 def _serve(connection: Any) -> None:
-    """Runs in the spawned process. The worker is named by a string: this process must never load torch."""
+    """Runs in the spawned process. The worker is named by a string: this process must never load torch.
+
+    Ctrl-C reaches the whole group; what happens then is the service's to say.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     importlib.import_module("engine.running.worker").main(connection)
+
+
+@contextlib.contextmanager
+def _shielded() -> Iterator[None]:
+    """A child started inside is born deaf to Ctrl-C, so that it cannot die of it while it imports."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Worker:
@@ -52,7 +72,8 @@ class Worker:
         self._process = context.Process(
             target=_serve, args=(theirs,), daemon=True, name="lemmascope worker"
         )
-        self._process.start()
+        with _shielded():
+            self._process.start()
         theirs.close()
         self.pid = self._process.pid or 0
         for target in (self._read, self._write):

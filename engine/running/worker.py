@@ -7,7 +7,6 @@ goes wrong leaves it as one sentence in a message; bytes on the pipe are `messag
 from __future__ import annotations
 
 import platform
-import signal
 import time
 import traceback
 from collections import deque
@@ -248,6 +247,7 @@ class Training:
     def checkpoint(self, limit: float = float("inf")) -> None:
         arrays = {k: v.detach().cpu().numpy() for k, v in flatten(self.state).items()}
         if sum(a.nbytes for a in arrays.values()) <= limit:
+            self.flush(time.perf_counter())  # what led here is never lost behind it
             self.send(Checkpoint(self.job.run, self.step, self.job.first, arrays))
 
     def end(self, state: Any, why: str = "") -> Ended:
@@ -401,8 +401,7 @@ def warm() -> None:
 
 
 def main(connection: Any) -> None:
-    """Entry of the spawned process. Ctrl-C reaches the whole group; what happens then is the service's to say."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Entry of the spawned process."""
     torch.set_num_threads(1)
     warm()
     try:
