@@ -48,7 +48,7 @@ LIGHT = Tokens(
     bad="#B3261E",
     caution="#8A6100",
     runs=(
-        "#0067A8", "#C24A00", "#00785A", "#A8327D", "#8A6100", "#3D7CC9", "#5A3FB0", "#B3261E",
+        "#0753B3", "#C45E0E", "#059E6E", "#A55292", "#644B00", "#6F8AD9", "#70237B", "#D03E3D",
     ),
 )  # fmt: skip
 
@@ -68,6 +68,6 @@ DARK = Tokens(
     bad="#FF8A80",
     caution="#E6C229",
     runs=(
-        "#56B4E9", "#F0853A", "#2BC79A", "#E48AC3", "#E6C229", "#9CC4FF", "#B9A2FF", "#FF8A80",
+        "#5688FA", "#DB792C", "#8DD99A", "#D188AC", "#E6C33E", "#76CFFF", "#888CDB", "#E95B59",
     ),
 )  # fmt: skip
