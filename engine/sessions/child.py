@@ -67,7 +67,8 @@ def confine(memory: int, seconds: int) -> None:
         hard = resource.getrlimit(what)[1]
         limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         with contextlib.suppress(ValueError, OSError):  # macOS refuses some of them
-            resource.setrlimit(what, (limit, limit))
+            # past the soft limit of time comes SIGXCPU, which says what happened; past the hard one SIGKILL
+            resource.setrlimit(what, (limit, limit + 1 if what == resource.RLIMIT_CPU else limit))
 
 
 class _Process(SpawnProcess):
@@ -142,7 +143,9 @@ class Child:
         while True:
             try:
                 frame = self.connection.recv_bytes(most - said + 1)
-            except (EOFError, OSError):
+            except (EOFError, OSError) as e:
+                if "message length" in str(e):
+                    raise Gone("said more than it may") from None
                 raise self.gone() from None
             said += len(frame)
             if said > most:
@@ -156,11 +159,11 @@ class Child:
         self._process.join(5)
         code = self._process.exitcode
         if self.late:
-            return Gone(f"took longer than {self.timeout:g} seconds")
+            return Gone(f"took longer than {self.timeout:g} s")
         if sys.platform != "win32" and code == -signal.SIGXCPU:
-            return Gone(f"took more than {self.seconds} seconds of processor time")
+            return Gone(f"took more than {self.seconds} s of processor time")
         if code == NO_MEMORY:
             return Gone("needed more memory than it may take")
         if code is None:
-            return Gone("said more than it may")
+            return Gone("fell silent")
         return Gone(f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}")
