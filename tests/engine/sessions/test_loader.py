@@ -74,7 +74,7 @@ def hangs(connection, path):
 
 def hangs_in_the_middle(connection, path):
     connection.send_bytes(json.dumps(HEAD).encode())
-    os.write(connection.fileno(), b"\\0\\0\\1\\0partly")
+    os.write(connection.fileno(), b"\0\0\1\0partly")
     time.sleep(60)
 
 
@@ -102,7 +102,7 @@ def floods(connection, path):
 
 
 def babbles(connection, path):
-    connection.send_bytes(b"\\x80\\x04 a pickle, perhaps")
+    connection.send_bytes(b"\x80\x04 a pickle, perhaps")
 
 
 def misspeaks(connection, path):
