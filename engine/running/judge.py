@@ -126,7 +126,8 @@ def decide(
     ok = np.isfinite(got)
     middle = float(got[ok].mean()) if ok.any() else math.nan
     expected = float(np.mean(want[np.isfinite(want)])) if np.isfinite(want).any() else math.nan
-    gap = got - want
+    with np.errstate(invalid="ignore"):
+        gap = got - want
     spread = float(gap[ok].std(ddof=1) / math.sqrt(ok.sum())) if ok.sum() > 1 else math.nan
     if claim.side != "==":
         spread = float(np.ptp(got[ok])) if ok.any() else math.nan
