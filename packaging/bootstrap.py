@@ -101,7 +101,7 @@ def install(extra: str = "") -> None:
     if mark.exists() and mark.read_text() == stamp(files):
         return
     say(
-        f"installing what {'the application' if not extra else extra} needs (torch is large: some minutes)"
+        f"installing what {extra or 'the application'} needs (torch is large: some minutes)"
     )
     command: list[str | Path] = [
         PYTHON,

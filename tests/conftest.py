@@ -1,9 +1,12 @@
 """What every test shares. Additive: several people write here."""
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
 ROOT = str(Path(__file__).parents[1])
 if (
