@@ -50,6 +50,11 @@ def map_tree(fn: Callable[[Any], Any], tree: Any) -> Any:
     return fn(tree)
 
 
+def own(tree: Tree) -> Tree:
+    """Every entry in memory of its own: what is equal for all members comes out of `vmap` as one number seen many times."""
+    return dict(map_tree(lambda v: v.contiguous(), tree))
+
+
 def stack_trees(trees: Sequence[Any]) -> Any:
     if isinstance(trees[0], dict):
         return {k: stack_trees([t[k] for t in trees]) for k in trees[0]}
@@ -160,11 +165,11 @@ class Stack:
             return {}
         ex_data = self.ex.data
         with self.precision():
-            return dict(self.map(lambda hp, seed: ex_data(hp, self.rng(seed, "data")))())
+            return own(self.map(lambda hp, seed: ex_data(hp, self.rng(seed, "data")))())
 
     def init(self) -> Tree:
         with self.precision():
-            return dict(self.map(lambda hp, seed: self.ex.init(hp, self.rng(seed, "init")))())
+            return own(self.map(lambda hp, seed: self.ex.init(hp, self.rng(seed, "init")))())
 
     def measure(self, metric: Metric) -> Callable[[Tree, Tree], Tensor]:
         return self.map(
