@@ -99,7 +99,8 @@ def read(path: str | os.PathLike[str], limits: Limits = Limits()) -> Session:
     """
     from engine.sessions.tree import read_tree, said
 
-    return _Sheet(said(os.path.basename(os.fspath(path))), said).session(read_tree(path, limits))
+    sheet = _Sheet(said(os.path.basename(os.fspath(path))), said)
+    return sheet.session(read_tree(path, limits, sheet.version))
 
 
 def is_session(path: str | os.PathLike[str]) -> bool:
@@ -107,7 +108,7 @@ def is_session(path: str | os.PathLike[str]) -> bool:
     from engine.sessions.tree import read_tree
 
     try:
-        return read_tree(path, Limits(file=1 << 62), whole=False).attrs.get("format") == FORMAT
+        return read_tree(path, Limits(file=1 << 62), None).attrs.get("format") == FORMAT
     except BadSession:
         return False
 
@@ -146,7 +147,8 @@ class _Sheet:
     def bad(self, where: str, what: str) -> BadSession:
         return BadSession(f"{self.name}: {self.said(where)} {what}")
 
-    def session(self, root: Group) -> Session:
+    def version(self, root: Group) -> tuple[int, int, str]:
+        """(major, minor, who wrote it), from the root's attributes: looked at before all else is read."""
         if root.attrs.get("format") != FORMAT:
             raise BadSession(f"{self.name}: an HDF5 file, yet no Lemmascope session")
         major, minor = root.attrs.get("major"), root.attrs.get("minor")
@@ -158,6 +160,10 @@ class _Sheet:
                 f"{self.name}: written by Lemmascope {self.said(writer)} in format {major}.{minor}; "
                 f"this Lemmascope reads formats up to {MAJOR}.x"
             )
+        return major, minor, writer
+
+    def session(self, root: Group) -> Session:
+        major, minor, writer = self.version(root)
         self.only(root, ("runs", "cards"))
         cards = dict(self.cards(root))
         runs = [self.run(g) for g in self.numbered(root, "runs")]
@@ -196,7 +202,7 @@ class _Sheet:
             return []
         for n in (*part.groups, *part.arrays):
             if not re.fullmatch(r"[1-9][0-9]{0,8}", n) or n in part.arrays:
-                raise self.bad(part.path, f"holds {self.said(n)!r}, which is no numbered group")
+                raise self.bad(part.path, f"holds '{self.said(n)}', which is no numbered group")
         return [part.groups[n] for n in sorted(part.groups, key=int)]
 
     def ordered(self, group: Group, name: str) -> list[tuple[str, Group]]:

@@ -13,12 +13,12 @@ import hashlib
 import math
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
-from h5py import h5a, h5d, h5f, h5g, h5l, h5o, h5p, h5s, h5t
+from h5py import h5a, h5d, h5f, h5g, h5l, h5o, h5p, h5pl, h5s, h5t
 
 from engine.sessions.session import BadSession, Limits
 
@@ -53,11 +53,16 @@ def said(text: str) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def read_tree(path: str | os.PathLike[str], limits: Limits, whole: bool = True) -> Group:
-    """The whole file, or only its root's attributes. Raises BadSession, in one sentence, for what is wrong with it."""
+def read_tree(
+    path: str | os.PathLike[str], limits: Limits, check: Callable[[Group], Any] | None
+) -> Group:
+    """The whole file; `check` sees the root's attributes first and may refuse. None: only those are read.
+
+    Raises BadSession, with one sentence, for whatever is wrong.
+    """
     name = said(os.path.basename(os.fspath(path)))
     try:
-        return _Reader(os.fspath(path), name, limits).read(whole)
+        return _Reader(os.fspath(path), name, limits).read(check)
     except BadSession:
         raise
     except MemoryError:
@@ -67,7 +72,8 @@ def read_tree(path: str | os.PathLike[str], limits: Limits, whole: bool = True) 
     except PermissionError:
         raise BadSession(f"{name}: this file may not be read by you") from None
     except Exception as e:  # h5py raises OSError, RuntimeError, KeyError, ValueError, TypeError
-        what = said(str(e).splitlines()[0]) if str(e) else type(e).__name__
+        words = str(e.args[0]).splitlines() if e.args else []  # a KeyError's own str has quotes
+        what = said(words[0]) if words else type(e).__name__
         raise BadSession(f"{name}: damaged, it cannot be read as HDF5 ({what})") from None
 
 
@@ -80,7 +86,7 @@ class _Reader:
     def bad(self, where: str, what: str) -> BadSession:
         return BadSession(f"{self.name}: {said(where) + ' ' if where else ''}{what}")
 
-    def read(self, whole: bool) -> Group:
+    def read(self, check: Callable[[Group], Any] | None) -> Group:
         found = os.stat(self.path)
         if not stat.S_ISREG(found.st_mode):
             raise self.bad("", "not an ordinary file")
@@ -90,6 +96,8 @@ class _Reader:
             if f.read(len(SIGNATURE)) != SIGNATURE:
                 raise self.bad("", "not an HDF5 file (a session begins with the HDF5 signature)")
         self.room = min(found.st_size, self.limits.total)
+        while h5pl.size():  # of a file that it cannot open, libhdf5 asks every library in these folders
+            h5pl.remove(0)
         access = h5p.create(h5p.FILE_ACCESS)
         access.set_fapl_sec2()
         access.set_file_locking(False, True)  # sessions are replaced whole, never edited
@@ -98,7 +106,11 @@ class _Reader:
         try:
             root = h5o.open(fid, b"/")
             self.seen.add(h5o.get_info(root).addr)
-            return self.group(root, "/", 0) if whole else Group("/", self.attrs(root, "/"))
+            top = Group("/", self.attrs(root, "/"))
+            if check is None:
+                return top
+            check(top)
+            return self.group(root, "/", 0)
         finally:
             fid.close()
 
@@ -168,9 +180,9 @@ class _Reader:
         def bad(what: str) -> BadSession:
             return self.bad(path, f"has the attribute {said(label)} {what}")
 
-        kind, size = a.get_type(), a.get_storage_size()
         if a.get_space().get_simple_extent_type() != h5s.SCALAR:
             raise bad("that is not a single value")
+        kind, size = a.get_type(), a.get_storage_size()
         if size > self.limits.text:
             raise bad(f"of {size} bytes; {self.limits.text} are allowed")
         if kind.equal(h5t.STD_I64LE) or kind.equal(h5t.IEEE_F64LE):

@@ -45,6 +45,7 @@ TYPES = {
     "|u1": h5t.STD_U8LE,
     "|b1": h5t.STD_U8LE,
 }
+BOUNDS = (h5f.LIBVER_V110, h5f.LIBVER_V110)  # checksummed structures, and HDF5 1.10 reads them
 LONG = 16_000  # bytes from which on a text is an array, not an attribute
 
 
@@ -133,7 +134,7 @@ def image(
     """A session file as bytes. Raises ValueError, in one sentence, for messages that are no run."""
     access = h5p.create(h5p.FILE_ACCESS)
     access.set_fapl_core(1 << 20, False)
-    access.set_libver_bounds(h5f.LIBVER_V110, h5f.LIBVER_V110)
+    access.set_libver_bounds(*BOUNDS)
     made = h5p.create(h5p.FILE_CREATE)
     made.set_attr_phase_change(64, 0)
     made.set_obj_track_times(False)
