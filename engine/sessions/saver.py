@@ -137,13 +137,12 @@ def write(
     name, folder = os.path.basename(target), os.path.dirname(target)
     check_place(target, overwrite)
     blob = image(runs, notes=notes, layout=layout, cards=cards)
-    if len(blob) > Limits().file:
-        raise failed(
-            name, f"it would have {_mb(len(blob))}; a session has {_mb(Limits().file)} at most"
-        )
+    if len(blob) > Limits().total:
+        most = _size(Limits().total)
+        raise failed(name, f"it would have {_size(len(blob))}; a session has {most} at most")
     usage = shutil.disk_usage(folder)
-    if usage.total and usage.free < len(blob) + 65_536:
-        raise failed(name, f"it needs {_mb(len(blob))} and the disk has {_mb(usage.free)} free")
+    if usage.total and usage.free < len(blob):
+        raise failed(name, f"it needs {_size(len(blob))} and the disk has {_size(usage.free)} free")
     want = [encode(m) for run in runs for m in Stream.of(run).messages()]
 
     def verify(path: str) -> None:
@@ -218,5 +217,5 @@ def _why(error: OSError) -> str:
     return WHY.get(error.errno or 0, str(error.strerror or error))
 
 
-def _mb(size: int) -> str:
-    return f"{size / 1e6:.1f} MB"
+def _size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"

@@ -96,7 +96,9 @@ class _Reader:
             if f.read(len(SIGNATURE)) != SIGNATURE:
                 raise self.bad("", "not an HDF5 file (a session begins with the HDF5 signature)")
         self.room = min(found.st_size, self.limits.total)
-        while h5pl.size():  # of a file that it cannot open, libhdf5 asks every library in these folders
+        while (
+            h5pl.size()
+        ):  # of a file that it cannot open, libhdf5 asks every library in these folders
             h5pl.remove(0)
         access = h5p.create(h5p.FILE_ACCESS)
         access.set_fapl_sec2()
