@@ -17,15 +17,22 @@ from engine.sessions.child import Child, Gone
 from engine.sessions.session import BadSession, Limits, Session, read
 
 MEMORY = 1536 << 20  # bytes of address space of the reading process
-SECONDS = 10
+SECONDS = 10  # of wall clock and of processor time, and for large files …
+PACE = 4_000_000  # … a second more for each so many bytes: a sweep of many stacks reads at 15 MB/s
 
 
-def load(path: str | os.PathLike[str], timeout: float = SECONDS) -> Session:
-    """The session in a file. Raises BadSession, in one sentence, for whatever is wrong with it."""
+def load(path: str | os.PathLike[str], timeout: float = 0) -> Session:
+    """The session in a file. Raises BadSession, in one sentence, for whatever is wrong with it.
+
+    `timeout` 0: ten seconds, and more for a large file.
+    """
     name = "".join(c if c.isprintable() else "?" for c in os.path.basename(os.fspath(path)))
     where = os.path.abspath(os.fspath(path))
+    seconds = SECONDS + int(min(_size(where), Limits().file) / PACE)
     try:
-        with Child("engine.sessions.loader:serve", where, timeout, MEMORY, SECONDS) as child:
+        with Child(
+            "engine.sessions.loader:serve", where, timeout or seconds, MEMORY, seconds
+        ) as child:
             # header and names add to the arrays, never more than the file itself is large
             return _session(child.frames(2 * Limits().file), name)
     except Gone as e:
@@ -34,6 +41,13 @@ def load(path: str | os.PathLike[str], timeout: float = SECONDS) -> Session:
         if isinstance(e, BadSession):
             raise
         raise BadSession(f"{name}: damaged, what was read from it makes no sense") from None
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0
 
 
 def _session(frames: Iterator[bytes], name: str) -> Session:
