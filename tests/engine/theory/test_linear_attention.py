@@ -1,0 +1,72 @@
+"""Best step, risks and the logistic law against sampled prompts and direct integration."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from engine.experiments.in_context import linear_attention as la
+
+SETTINGS = [{}, {"d": 1, "prompt_length": 1}, {"d": 8, "prompt_length": 5, "noise": 2.0}]
+
+
+def prompts(hp, M, count, seed):
+    """u = (1/M) Σ y x and w for many tasks, in float64."""
+    rng = np.random.default_rng(seed)
+    w, X = rng.standard_normal((count, hp.d)), rng.standard_normal((count, M, hp.d))
+    y = np.einsum("bnd,bd->bn", X, w) + hp.noise * rng.standard_normal((count, M))
+    return np.einsum("bn,bnd->bd", y, X) / M, w
+
+
+@pytest.mark.parametrize("values", SETTINGS)
+@pytest.mark.parametrize("M", [1, 20])
+def test_risks_against_sampled_prompts(values, M):
+    hp = la.HP.of(values)
+    u, w = prompts(hp, M, 60_000, 0)
+    each = ((w - la.best_step(hp) * u) ** 2).sum(1)
+    error = each.std() / math.sqrt(len(each))
+    assert abs(each.mean() - la.risk_at(hp, M)) < 5 * error
+    assert la.risk_at(hp, hp.prompt_length) == pytest.approx(la.best_risk(hp))
+
+
+@pytest.mark.parametrize("values", SETTINGS)
+def test_no_step_does_better(values):
+    hp = la.HP.of(values)
+    u, w = prompts(hp, hp.prompt_length, 100_000, 1)
+    # the least-squares step over tasks
+    best = (u * w).sum() / (u * u).sum()
+    scatter = ((u * w).sum(1) - la.best_step(hp) * (u * u).sum(1)).std() / math.sqrt(len(u))
+    assert abs(best - la.best_step(hp)) < 5 * scatter / (u * u).sum(1).mean()
+
+
+def test_the_exact_query_average():
+    hp = la.HP.of({"d": 3, "prompt_length": 4})
+    rng = np.random.default_rng(2)
+    torch.manual_seed(0)
+    C = torch.randn(1, 4, 4, dtype=torch.float64)
+    C = C @ C.mT
+    w = torch.randn(1, 3, dtype=torch.float64)
+    params = {"v": torch.randn(4, dtype=torch.float64), "W": torch.randn(4, 3, dtype=torch.float64)}
+    q = torch.as_tensor(rng.standard_normal((400_000, 3)))
+    each = (q @ (params["W"].mT @ C[0] @ params["v"]) - q @ w[0]).square()
+    error = float(each.std()) / math.sqrt(len(each))
+    assert abs(float(each.mean()) - float(la.risk_of(params, C, w))) < 5 * error
+    assert hp.d == 3
+
+
+def test_the_logistic_curve_is_the_flow_of_the_expected_loss():
+    """ṡ for balanced v = √(√d s), W = s-aligned identity: Euler steps of dg/dt = 2 √d g (1 − g/η*)."""
+    hp = la.HP.of({"optimiser": "gradient_descent", "init_scale": 0.02, "lr": 1e-3})
+    v, a = hp.init_scale, hp.init_scale / math.sqrt(hp.d)  # W = a I
+    eta = la.best_step(hp)
+    second = (
+        1 / eta
+    )  # E S² = (1/η*) I for unit inputs and noise, so loss ½ d (1 − 2 v a + v² a²/η*)
+    seen = []
+    for _ in range(4000):
+        seen.append(v * a)
+        slope = -1 + v * a * second
+        v, a = v - hp.lr * hp.d * a * slope, a - hp.lr * v * slope
+    curve = la.logistic(hp, np.arange(4000))
+    assert np.abs(np.array(seen) - curve).max() < 0.01
