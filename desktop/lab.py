@@ -1,0 +1,480 @@
+"""What a person does, as requests to the engine: which experiment, which values, start, pause, set, branch.
+
+Between sliders and engine stand three rules. Theory is asked for at every move, the latest value only. A cold value
+starts a new run 300 ms after the last change, and the old one stays as a ghost. A hot value goes to the run in
+training and leaves a mark there.
+"""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from PySide6.QtCore import QObject, QTimer, Signal
+
+from desktop.runs import ACTIVE, OVER, Run
+from desktop.store import Store
+from engine.messages import Card, Control, Describe, Message, Open, Predict, PresetCard, Save, Start
+from engine.spec import Knob, Value
+
+FIRST = "stability/edge_of_stability"
+QUIET = 300  # ms without a change before a cold value starts a run
+ASK = 33  # ms between questions for theory
+SET = 80  # ms between settings of a hot knob while its slider moves
+
+
+class Sender(Protocol):
+    def send(self, message: Message) -> None: ...
+
+
+class Lab(QObject):
+    experiment_changed = Signal()
+    values_changed = Signal()  # values, sweep, seeds, preset
+    locked: set[str]
+
+    def __init__(self, store: Store, link: Sender, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.store, self.link = store, link
+        self.card: Card | None = None
+        self.values: dict[str, Value] = {}
+        self.sweep: dict[str, list[Value]] = {}
+        self.seeds, self.first_seed = 1, 0
+        self.dtype, self.device, self.preset = "", "cpu", ""
+        self.locked = set()
+        self.auto_start = True
+        self._ticket = 0
+        self._hot: dict[str, Value] = {}
+        self._restart = self._timer(QUIET, self.start)
+        self._ask = self._timer(ASK, self._predict)
+        self._set = self._timer(SET, self._send_hot)
+        store.catalogue_changed.connect(self._catalogue_came)
+        store.current_changed.connect(self._selected)
+        store.run_changed.connect(self._run_changed)
+
+    def _timer(self, ms: int, act: Any) -> QTimer:
+        timer = QTimer(self)
+        timer.setSingleShot(True)
+        timer.setInterval(ms)
+        timer.timeout.connect(act)
+        return timer
+
+    # --- experiments and presets ---
+
+    def describe(self) -> None:
+        self.link.send(Describe())
+
+    def _catalogue_came(self) -> None:
+        if self.card is None and self.store.cards and self.auto_start:
+            names = sorted(self.store.cards)
+            self.open(FIRST if FIRST in names else names[0])
+            if self.card is not None:
+                self.start()
+                self.store.set_modified(False)  # nobody has asked for this run
+
+    def open(self, name: str) -> None:
+        """Shows an experiment: its latest run if there is one, else its defaults, not yet started."""
+        card = self.store.cards.get(name)
+        if card is None or card is self.card:
+            return
+        self._leave()
+        self.card = card
+        self.locked = set()
+        self._defaults()
+        runs = self.store.of_experiment(name)
+        self.experiment_changed.emit()
+        self.store.select(runs[-1].id if runs else "")
+        if not runs:
+            self.values_changed.emit()
+
+    def show(self, name: str) -> None:
+        """`open`, and a first run if it has none: a result that is opened moves."""
+        self.open(name)
+        if self.card is not None and not self.store.of_experiment(self.card.name):
+            self.start()
+
+    def _leave(self) -> None:
+        """What trained for the experiment that is left makes room."""
+        for timer in (self._restart, self._ask, self._set):
+            timer.stop()
+        run = self.store.run()
+        if run is not None and run.state in ACTIVE:
+            self.link.send(Control(run.id, "pause"))
+        self.store.clear_draft()
+
+    def _defaults(self) -> None:
+        assert self.card is not None
+        self.values = {k.name: k.default for k in self.card.knobs}
+        self.sweep = {k: list(v) for k, v in self.card.sweep.items()}
+        self.seeds, self.first_seed = self.card.seeds, 0
+        self.dtype = self.card.dtype
+        self.preset = self.card.presets[0].name if self.card.presets else ""
+        if self.card.presets:
+            self._take(self.card.presets[0])
+
+    def _take(self, preset: PresetCard) -> None:
+        assert self.card is not None
+        self.values = {k.name: k.default for k in self.card.knobs} | dict(preset.values)
+        self.sweep = {k: list(v) for k, v in preset.sweep.items()}
+        if (
+            self.sweep == self.card.sweep
+        ):  # the experiment's own: a value that is set ends its sweep
+            self.sweep = {k: v for k, v in self.sweep.items() if k not in preset.values}
+        self.seeds, self.preset = preset.seeds or self.card.seeds, preset.name
+
+    def choose_preset(self, name: str) -> None:
+        """Its values, its sweep, its seeds, and off it goes."""
+        preset = self._preset(name)
+        if preset is None:
+            return
+        self._remember(f"preset {name.replace('_', ' ')}")
+        self._take(preset)
+        self.values_changed.emit()
+        self.start()
+
+    def _preset(self, name: str) -> PresetCard | None:
+        presets = self.card.presets if self.card else ()
+        return next((p for p in presets if p.name == name), None)
+
+    # --- values ---
+
+    def knob(self, name: str) -> Knob:
+        assert self.card is not None
+        return next(k for k in self.card.knobs if k.name == name)
+
+    def is_hot(self, name: str) -> bool:
+        """Whether a value goes to the run in training rather than to a new one."""
+        run = self.store.run()
+        live = run is not None and run.started and run.state not in OVER
+        return live and self.knob(name).hot and name not in self.sweep
+
+    def move(self, name: str, value: Value) -> None:
+        """While a slider moves: theory follows at once, and so does the run if the knob is hot."""
+        self.values[name] = value
+        self._ask_soon()
+        if self.is_hot(name):
+            self._hot[name] = value
+            if not self._set.isActive():
+                self._set.start()
+        else:
+            self._restart.stop()  # still moving
+
+    def commit(self, name: str, value: Value) -> None:
+        """A value that stays."""
+        value = self.knob(name).check(value)
+        before = dict(self.values)
+        self.sweep.pop(name, None)
+        self.values[name] = value
+        self._ask_soon()
+        if self.is_hot(name):
+            self._hot[name] = value
+            self._send_hot()
+        else:
+            self._restart.start()
+        self._still_preset()
+        self.values_changed.emit()
+        self._did(name, before)
+
+    def set_many(self, values: Mapping[str, Value], text: str) -> None:
+        self._remember(text)
+        self.values |= values
+        self._still_preset()
+        self._changed()
+
+    def randomise(self) -> None:
+        """Every knob that is neither locked nor swept, evenly along its slider. The number of steps stays."""
+        if self.card is None:
+            return
+        free = [
+            k for k in self.card.knobs if k.name not in self.locked | set(self.sweep) | {"steps"}
+        ]
+        self.set_many({k.name: _random_value(k) for k in free}, "randomise")
+
+    def reset(self) -> None:
+        """The preset's values, or the defaults; locked knobs keep theirs."""
+        if self.card is None:
+            return
+        self._remember("reset")
+        kept = {k: v for k, v in self.values.items() if k in self.locked}
+        self._take(self._preset(self.preset) or self.card.presets[0]) if self.card.presets else (
+            self._defaults()
+        )
+        self.values |= kept
+        self._still_preset()
+        self._changed()
+
+    def set_sweep(self, name: str, values: Sequence[Value] | None) -> None:
+        knob = self.knob(name)
+        self._remember(f"sweep {name}" if values else f"no sweep of {name}")
+        if values:
+            self.sweep[name] = [knob.check(v) for v in values]
+        else:
+            self.sweep.pop(name, None)
+        self._still_preset()
+        self._changed()
+
+    def set_seeds(self, seeds: int) -> None:
+        if seeds != self.seeds:
+            self.seeds = seeds
+            self._changed()
+
+    def set_dtype(self, dtype: str) -> None:
+        if dtype != self.dtype:
+            self.dtype = dtype
+            self._changed()
+
+    def set_device(self, device: str) -> None:
+        if device != self.device:
+            self.device = device
+            self._changed()
+
+    def _changed(self) -> None:
+        self.values_changed.emit()
+        self._ask_soon()
+        self._restart.start()
+
+    def _still_preset(self) -> None:
+        preset = self._preset(self.preset)
+        if preset is None or self.card is None:
+            return
+        full = {k.name: k.default for k in self.card.knobs} | dict(preset.values)
+        if {**self.values, **dict.fromkeys(self.sweep, 0)} != {
+            **full,
+            **dict.fromkeys(self.sweep, 0),
+        }:
+            self.preset = ""
+
+    # --- undo of values ---
+
+    def _state(self) -> tuple[Any, ...]:
+        return (
+            dict(self.values),
+            {k: list(v) for k, v in self.sweep.items()},
+            self.seeds,
+            self.preset,
+        )
+
+    def _put(self, state: tuple[Any, ...], experiment: str) -> None:
+        if self.card is None or self.card.name != experiment:
+            self.open(experiment)
+        values, sweep, self.seeds, self.preset = state
+        self.values, self.sweep = dict(values), {k: list(v) for k, v in sweep.items()}
+        self._changed()
+
+    def _remember(self, text: str) -> None:
+        """Call before a change of several values at once."""
+        if self.card is None:
+            return
+        before, name = self._state(), self.card.name
+        self.store.history.did(
+            text, lambda: self._put(before, name), lambda: self._put(after(), name)
+        )
+        step: list[tuple[Any, ...]] = []
+        QTimer.singleShot(0, self, lambda: step.append(self._state()))
+        after = lambda: step[0] if step else before
+
+    def _did(self, name: str, before: dict[str, Value]) -> None:
+        run = self.store.run()
+        old = self._committed.get(name, before.get(name)) if run else before.get(name)
+        new = self.values[name]
+        self._committed[name] = new
+        if old == new or self.card is None or old is None:
+            return
+        experiment = self.card.name
+        self.store.history.did(
+            f"{name.replace('_', ' ')} = {new}",
+            lambda: self._recommit(experiment, name, old),
+            lambda: self._recommit(experiment, name, new),
+        )
+
+    def _recommit(self, experiment: str, name: str, value: Value) -> None:
+        self.open(experiment)
+        self.commit(name, value)
+
+    # --- runs ---
+
+    def start(self) -> None:
+        """A new run with the values as they are; the one before becomes a ghost."""
+        self._restart.stop()
+        card = self.card
+        if card is None:
+            return
+        before = self.store.run()
+        values = {k: v for k, v in self.values.items() if k not in self.sweep}
+        start = Start(
+            run=uuid.uuid4().hex[:12],
+            experiment=card.name,
+            values=values,
+            sweep={k: list(v) for k, v in self.sweep.items()},
+            seeds=self.seeds,
+            first_seed=self.first_seed,
+            dtype=self.dtype,
+            device=self.device,
+            preset=self.preset,
+        )
+        if before is None or before.experiment != card.name:
+            before = None
+        repeats = before is not None and self._replaces(start, before)
+        run = self.store.request(start)
+        if before is not None and repeats:
+            run.colour = before.colour
+        self.store.set_modified(True)
+        self.store.select(start.run)
+        if before is not None:
+            if before.state not in OVER:
+                self.link.send(Control(before.id, "cancel"))
+            if repeats:
+                self.store.discard(before.id)
+            else:
+                self.store.ghost_quietly(before.id)
+        self.link.send(start)
+
+    def _replaces(self, start: Start, run: Run) -> bool:
+        """Whether nothing is lost by forgetting a run: unseen, or about to be repeated bit for bit."""
+        if run.role != "live" or run.opened or run.label:
+            return False
+        own = {k: v for k, v in run.values.items() if k not in run.sweep}
+        mine = (own, run.sweep, run.seeds, run.dtype)
+        repeated = mine == (start.values, start.sweep, start.seeds, start.dtype)
+        return not run.has_rows or (repeated and not run.changes)
+
+    def toggle(self) -> None:
+        """Pause what runs, go on with what is paused, begin anew what has ended."""
+        run = self.store.run()
+        if run is None or run.state in ("done", "stopped"):
+            self.start()
+        elif run.state in ACTIVE:
+            self.link.send(Control(run.id, "pause"))
+        else:
+            self.link.send(Control(run.id, "resume"))
+
+    def step(self, steps: int) -> None:
+        run = self.store.run()
+        if run is None or run.state in ("done", "stopped"):
+            return
+        if run.state in ACTIVE:
+            self.link.send(Control(run.id, "pause"))
+        else:
+            self.link.send(Control(run.id, "step", steps=steps))
+
+    def cancel(self) -> None:
+        run = self.store.run()
+        if run is not None and run.state not in OVER:
+            self.link.send(Control(run.id, "cancel"))
+
+    def branch(self, run_id: str, at: float | None) -> None:
+        """A new run from the checkpoint at or before a step; the parent stays as a ghost."""
+        run = self.store.runs.get(run_id)
+        steps = run.full_checkpoints() if run else []
+        if run is None or not steps:
+            self.store.notice.emit("info", "There is no checkpoint to branch from yet.")
+            return
+        step = max([s for s in steps if at is None or s <= at], default=steps[0])
+        start = Start(
+            run=uuid.uuid4().hex[:12],
+            experiment=run.experiment,
+            values={k: v for k, v in run.values.items() if k not in run.sweep},
+            sweep={k: list(v) for k, v in run.sweep.items()},
+            seeds=run.seeds,
+            first_seed=int(min(run.members["seed"])) if "seed" in run.members else 0,
+            dtype=run.dtype,
+            device=run.device,
+            parent=run.id,
+            parent_step=step,
+            changes=tuple(c for c in run.changes if c.step <= step),
+            paused=True,
+        )
+        if run.state not in OVER:
+            self.link.send(Control(run.id, "pause"))
+        self.store.ghost_quietly(run.id)
+        branch = self.store.request(start)
+        branch.label = f"{run.shown_name} from step {step}"
+        self.store.set_modified(True)
+        self.store.select(start.run)
+        self.link.send(start)
+
+    def save(self, path: str, layout: str, notes: str = "") -> None:
+        runs = tuple(r.id for r in self.store.runs.values() if r.started and r.experiment)
+        if not runs:
+            self.store.notice.emit("info", "There is no run to save yet.")
+            return
+        self.link.send(Save(path, runs, notes, layout))
+
+    def open_file(self, path: str) -> None:
+        self.auto_start = False  # the file says what to show
+        self.link.send(Open(path))
+
+    # --- hot values, theory ---
+
+    def _send_hot(self) -> None:
+        self._set.stop()
+        run = self.store.run()
+        hot, self._hot = self._hot, {}
+        if run is not None:
+            for name, value in hot.items():
+                self.link.send(Control(run.id, "set", knob=name, value=value))
+
+    def _ask_soon(self) -> None:
+        if not self._ask.isActive():
+            self._ask.start()
+
+    def _predict(self) -> None:
+        if self.card is None:
+            return
+        self._ticket += 1
+        values = {k: v for k, v in self.values.items() if k not in self.sweep}
+        self.link.send(
+            Predict(
+                f"?{self._ticket}",
+                self.card.name,
+                values,
+                dict(self.sweep),
+                1,
+                self.first_seed,
+                self.dtype,
+            )
+        )
+
+    def _run_changed(self, run: str, what: str) -> None:
+        if what == "theory" and run == self.store.current and not self._moving():
+            self.store.clear_draft()  # the run's own theory is there now
+
+    def _moving(self) -> bool:
+        return self._restart.isActive() or self._ask.isActive() or self._set.isActive()
+
+    def _selected(self, run_id: str) -> None:
+        """The sliders take the values of the run that is looked at."""
+        run = self.store.runs.get(run_id)
+        if run is None:
+            return
+        if self.card is None or self.card.name != run.experiment:
+            card = self.store.cards.get(run.experiment)
+            if card is None:
+                return
+            self._leave()
+            self.card, self.locked = card, set()
+            self._defaults()
+            self.experiment_changed.emit()
+        self.values = {k.name: k.default for k in self.card.knobs} | dict(run.values)
+        for c in sorted(run.changes, key=lambda c: c.step):
+            self.values[c.knob] = c.value
+        self.sweep = {k: list(v) for k, v in run.sweep.items()}
+        self.seeds, self.dtype = run.seeds or self.card.seeds, run.dtype or self.card.dtype
+        self.device = run.device if run.device in self.store.devices else "cpu"
+        self.preset = run.preset
+        self._committed = dict(self.values)
+        if run.predicted:
+            self.store.clear_draft()
+        self.values_changed.emit()
+
+    _committed: dict[str, Value] = {}
+
+
+def _random_value(knob: Knob) -> Value:
+    if knob.kind == "choice":
+        return random.choice(knob.choices)
+    from desktop.widgets.knob_values import Ticks
+
+    ticks = Ticks(knob)
+    return ticks.value(random.randint(ticks.first, ticks.last))

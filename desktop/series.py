@@ -1,0 +1,375 @@
+"""From runs to what plots take: curves over steps, profiles, spectra, matrices, sweeps, each with its theory.
+
+What a run's members that differ in nothing but their seed measured is one setting; a sweep has several.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from desktop.naming import knob_word, number
+from desktop.plots.base import Measured, Theory
+from desktop.runs import OVER, Run
+from desktop.traces import Column
+from engine.messages import Card, MetricCard, Predicted, ViewCard
+
+Array = np.ndarray[Any, Any]
+MOST_SETTINGS = 8  # curves of one sweep in one plot
+
+
+class Setting(NamedTuple):
+    first: int
+    count: int
+    values: dict[str, Any]  # of the swept knobs
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One view's worth of one run."""
+
+    measured: dict[str, Measured]  # key, starting with the run's id -> what it is
+    shape: tuple[int, int] | None = None  # of a matrix
+
+
+def settings(run: Run) -> list[Setting]:
+    keys = [k for k in run.members if k != "seed"]
+    total = len(run.members.get("seed", ()))
+    out: list[Setting] = []
+    first = 0
+    for i in range(1, total + 1):
+        if i == total or any(run.members[k][i] != run.members[k][first] for k in keys):
+            values = {k: _member(run, k, first) for k in keys}
+            out.append(Setting(first, i - first, values))
+            first = i
+    return out
+
+
+def _member(run: Run, knob: str, i: int) -> Any:
+    value = run.members[knob][i]
+    if knob in run.choices:
+        return run.choices[knob][int(value)]
+    return value.item()
+
+
+def named(setting: Setting, card: Card) -> str:
+    words = {k.name: knob_word(k) for k in card.knobs}
+    return ", ".join(f"{words.get(k, k)} = {number(v)}" for k, v in setting.values.items())
+
+
+def metric_of(card: Card, name: str) -> MetricCard:
+    return next(m for m in card.metrics if m.name == name)
+
+
+def axis_label(label: str, symbol: str = "", unit: str = "") -> str:
+    text = f"{label} {symbol}".strip()
+    return f"{text} ({unit})" if unit else text
+
+
+def plot_kind(card: Card, view: ViewCard) -> str:
+    return "sweep" if view.against else metric_of(card, view.metrics[0]).kind
+
+
+def plot_words(card: Card, view: ViewCard) -> dict[str, Any]:
+    """Title, axis labels and scales of a view's plot."""
+    metric = metric_of(card, view.metrics[0])
+    single = len(view.metrics) == 1
+    y = (
+        axis_label(metric.label, metric.symbol, metric.unit)
+        if single
+        else view.title or metric.label
+    )
+    words: dict[str, Any] = dict(
+        title=view.title or metric.label,
+        x_label="step",
+        y_label=y,
+        x_scale=view.x_scale,
+        y_scale=metric.scale,
+    )
+    if view.against:
+        knob = next(k for k in card.knobs if k.name == view.against)
+        label = knob.label[:1].lower() + knob.label[1:]
+        words |= dict(x_label=axis_label(label, knob.symbol), x_scale=knob.scale)
+    elif metric.kind == "profile":
+        words |= dict(x_label=metric.coords_label, x_scale=metric.coords_scale)
+    elif metric.kind == "spectrum":
+        words |= dict(x_label=y, y_label="density", x_scale=metric.scale, y_scale="linear")
+    elif metric.kind == "matrix":
+        words |= dict(x_label="column", y_label="row", x_scale="linear", y_scale="linear")
+    return words
+
+
+# --- measured ---
+
+
+def draw(run: Run, card: Card, view: ViewCard, current: bool) -> Drawn:
+    kind = plot_kind(card, view)
+    make = {
+        "sweep": _against,
+        "scalar": _curves,
+        "modes": _curves,
+        "profile": _profiles,
+        "spectrum": _spectra,
+        "matrix": _matrices,
+    }[kind]
+    return make(run, card, view, _look(run, current))
+
+
+def _look(run: Run, current: bool) -> dict[str, Any]:
+    role = run.role if run.role != "live" or not current else "live"
+    if current:
+        role = "selected" if run.state in (*OVER, "paused") else "live"
+    return dict(colour_index=run.colour, label=run.shown_name, role=role, seeds=run.seeds)
+
+
+def _shown(run: Run) -> list[Setting]:
+    """The settings that are drawn: all, or so many spread over the sweep with both its ends."""
+    every = settings(run)
+    if len(every) <= MOST_SETTINGS:
+        return every
+    picks = np.linspace(0, len(every) - 1, MOST_SETTINGS).round().astype(int)
+    return [every[i] for i in picks]
+
+
+def _column(run: Run, metric: str, setting: Setting) -> tuple[Column, slice] | None:
+    """The stack that holds a setting, and the setting's members in it."""
+    for (name, first), column in run.columns.items():
+        if name == metric and first <= setting.first < first + column.values.shape[1]:
+            at = setting.first - first
+            return column, slice(at, at + setting.count)
+    return None
+
+
+def _curves(run: Run, card: Card, view: ViewCard, look: dict[str, Any]) -> Drawn:
+    groups: list[list[tuple[str, Array, Array]]] = []  # curves whose steps agree as far as they go
+    for setting in _shown(run):
+        for name in view.metrics:
+            found = _column(run, name, setting)
+            if found is None or not len(found[0].steps):
+                continue
+            column, mine = found
+            metric = metric_of(card, name)
+            values = column.values[:, mine]
+            where = named(setting, card)
+            if metric.kind == "scalar":
+                label = ", ".join(
+                    filter(None, [metric.label if len(view.metrics) > 1 else "", where])
+                )
+                curves = [(label, column.steps, values)]
+            else:
+                k = values.shape[2]
+                parts = metric.parts or tuple(str(i + 1) for i in range(k))
+                curves = [
+                    (", ".join(filter(None, [parts[i], where])), column.steps, values[:, :, i])
+                    for i in range(min(k, 12))
+                ]
+            for curve in curves:
+                for group in groups:
+                    n = min(len(curve[1]), len(group[0][1]))
+                    if np.array_equal(curve[1][:n], group[0][1][:n]):
+                        group.append(curve)
+                        break
+                else:
+                    groups.append([curve])
+    out = {}
+    for i, group in enumerate(groups):
+        x = max((g[1] for g in group), key=len)
+        if len(group) == 1 and len(groups) == 1:
+            values = group[0][2][:, :, None]
+        else:
+            values = np.full((len(x), max(g[2].shape[1] for g in group), len(group)), np.nan)
+            for j, (_, steps, v) in enumerate(group):
+                values[: len(steps), : v.shape[1], j] = v
+        parts = tuple(g[0] for g in group)
+        out[f"{run.id}/{i}"] = Measured(x, values, parts=parts if any(parts) else (), **look)
+    return Drawn(out)
+
+
+def _profiles(run: Run, card: Card, view: ViewCard, look: dict[str, Any]) -> Drawn:
+    groups: dict[bytes, list[tuple[str, Array, Array]]] = {}
+    for setting in _shown(run):
+        for name in view.metrics:
+            found = _column(run, name, setting)
+            if found is None or not len(found[0].steps) or found[0].coords is None:
+                continue
+            column, mine = found
+            label = metric_of(card, name).label if len(view.metrics) > 1 else ""
+            label = ", ".join(filter(None, [label, named(setting, card)]))
+            x = np.asarray(found[0].coords, float)
+            groups.setdefault(x.tobytes(), []).append((label, x, column.values[-1, mine].T))
+    out = {}
+    for i, group in enumerate(groups.values()):
+        values = np.full((len(group[0][1]), max(g[2].shape[1] for g in group), len(group)), np.nan)
+        for j, (_, _, v) in enumerate(group):
+            values[:, : v.shape[1], j] = v
+        parts = tuple(g[0] for g in group)
+        out[f"{run.id}/{i}"] = Measured(
+            group[0][1], values, parts=parts if any(parts) else (), **look
+        )
+    return Drawn(out)
+
+
+def _spectra(run: Run, card: Card, view: ViewCard, look: dict[str, Any]) -> Drawn:
+    out = {}
+    for i, setting in enumerate(_shown(run)[:3]):
+        found = _column(run, view.metrics[0], setting)
+        if found is None or not len(found[0].steps):
+            continue
+        column, mine = found
+        values = column.values[-1:, mine]
+        out[f"{run.id}/{i}"] = Measured(column.steps[-1:], values, **look)
+    return Drawn(out)
+
+
+def _matrices(run: Run, card: Card, view: ViewCard, look: dict[str, Any]) -> Drawn:
+    for setting in settings(run)[:1]:
+        found = _column(run, view.metrics[0], setting)
+        if found is None or not len(found[0].steps):
+            continue
+        column, mine = found
+        values = column.values[-1:, mine]
+        p, q = values.shape[2:]
+        m = Measured(column.steps[-1:], values.reshape(1, values.shape[1], p * q), **look)
+        return Drawn({f"{run.id}/0": m}, (p, q))
+    return Drawn({})
+
+
+def _against(run: Run, card: Card, view: ViewCard, look: dict[str, Any]) -> Drawn:
+    """The last reading of each setting over the swept knob; one curve for each metric and other swept values."""
+    knob = view.against
+    curves: dict[str, dict[float, Array]] = {}
+    for setting in settings(run):
+        x = float(setting.values.get(knob, run.values.get(knob, np.nan)))
+        rest = {k: v for k, v in setting.values.items() if k != knob}
+        for name in view.metrics:
+            found = _column(run, name, setting)
+            if found is None or not len(found[0].steps):
+                continue
+            column, mine = found
+            label = metric_of(card, name).label if len(view.metrics) > 1 else ""
+            label = ", ".join(filter(None, [label, named(Setting(0, 0, rest), card)]))
+            curves.setdefault(label, {})[x] = np.ravel(column.values[-1, mine])
+    if not curves:
+        return Drawn({})
+    xs = np.array(sorted({x for c in curves.values() for x in c}))
+    most = max(len(v) for c in curves.values() for v in c.values())
+    values = np.full((len(xs), most, len(curves)), np.nan)
+    for j, curve in enumerate(curves.values()):
+        for x, v in curve.items():
+            values[int(np.searchsorted(xs, x)), : len(v), j] = v
+    parts = tuple(curves)
+    return Drawn({f"{run.id}/0": Measured(xs, values, parts=parts if any(parts) else (), **look)})
+
+
+# --- theory ---
+
+
+def theories(
+    predicted: Iterable[Predicted], card: Card, view: ViewCard, run: Run | None
+) -> dict[str, Theory]:
+    """What theory says in a view, by a name for each line. `run` gives profiles their abscissae."""
+    mine = [p for p in predicted if p.metric in view.metrics]
+    against = {p.name: p.against for p in card.predictions}
+    out: dict[str, Theory] = {}
+    if view.against:
+        exponents = [p for p in mine if against.get(p.prediction) == view.against]
+        for p in exponents:
+            t = _theory(p, p.steps, p.values[:, 0, ...].reshape(len(p.steps), -1))
+            t.kind, t.exponent = "exponent", float(np.ravel(p.values)[0])
+            out[p.prediction] = t
+        values = [p for p in mine if not against.get(p.prediction)]
+        if run is not None:
+            out |= _theory_against(values, view, run)
+        return out
+    seen: dict[tuple[str, bytes], bool] = {}
+    for p in mine:
+        if against.get(p.prediction) or not p.values.size:
+            continue
+        key = (p.prediction, p.values.tobytes())
+        if key in seen:
+            continue  # the same line for another setting
+        seen[key] = True
+        made = _line(p, metric_of(card, p.metric), run)
+        if made is not None:
+            out[f"{p.prediction}@{p.first}"] = made
+    return out
+
+
+def _theory(p: Predicted, x: Array, values: Array) -> Theory:
+    reason = "" if p.valid else "outside its assumptions: " + "; ".join(p.broken)
+    return Theory(np.asarray(x, float), values, p.text, p.valid, reason)
+
+
+def _line(p: Predicted, metric: MetricCard, run: Run | None) -> Theory | None:
+    values = np.asarray(p.values, float)
+    if metric.kind == "scalar":
+        return _theory(p, p.steps, values[:, :, None] if values.ndim == 2 else values)
+    if metric.kind == "modes":
+        return _theory(p, p.steps, values)
+    at = _now(p, run, metric.name)
+    last = values[at]  # (members, *shape)
+    if metric.kind == "profile":
+        coords = _coords(p, metric.name, run)
+        if coords is None or len(coords) != last.shape[-1]:
+            return None
+        return _theory(p, coords, last.T[:, :, None])
+    if metric.kind == "spectrum":
+        return _theory(p, last[0, 0], last[0, 1][:, None])
+    return _theory(p, p.steps[:1], last.mean(axis=0).reshape(1, -1))
+
+
+def _now(p: Predicted, run: Run | None, metric: str) -> int:
+    """The row of a prediction that speaks of the last reading."""
+    steps = [
+        c.steps[-1]
+        for (m, _), c in (run.columns.items() if run else ())
+        if m == metric and len(c.steps)
+    ]
+    if not steps or len(p.values) == 1:
+        return len(p.values) - 1
+    return max(0, int(np.searchsorted(p.steps, max(steps), side="right")) - 1)
+
+
+def _coords(p: Predicted, metric: str, run: Run | None) -> Array | None:
+    for (name, first), column in run.columns.items() if run else ():
+        if name == metric and first <= p.first < first + column.values.shape[1]:
+            return column.coords
+    return None
+
+
+def _theory_against(predicted: Sequence[Predicted], view: ViewCard, run: Run) -> dict[str, Theory]:
+    """Predictions of single numbers, at the last step, over the swept knob."""
+    at = {s.first: s.values.get(view.against) for s in settings(run)}
+    curves: dict[str, list[tuple[float, Predicted]]] = {}
+    for p in predicted:
+        x = at.get(p.first)
+        if isinstance(x, (int, float)):
+            curves.setdefault(p.prediction, []).append((float(x), p))
+    out = {}
+    for name, points in curves.items():
+        if len({x for x, _ in points}) != len(points) or len(points) < 2:
+            continue  # a second swept knob: no single curve
+        points.sort(key=lambda pair: pair[0])
+        x = np.array([a for a, _ in points])
+        y = np.array([np.ravel(p.values[_now(p, run, p.metric)])[0] for _, p in points])
+        first = points[0][1]
+        broken = next((p for _, p in points if not p.valid), None)
+        t = _theory(broken or first, x, y[:, None])
+        t.label = first.text.split(" = ")[0]
+        out[name] = t
+    return out
+
+
+def events(run: Run, card: Card) -> list[tuple[float, str]]:
+    """Marks on the time axis. A slider's movement is one mark, at its end."""
+    words = {k.name: knob_word(k) for k in card.knobs}
+    near = max(1, run.steps // 50)
+    kept: list[Any] = []
+    for c in sorted({(c.step, c.knob, c.value) for c in run.changes}, key=lambda c: c[0]):
+        if kept and kept[-1][1] == c[1] and c[0] - kept[-1][0] <= near:
+            kept.pop()
+        kept.append(c)
+    return [(float(step), f"{words.get(k, k)} = {number(v)}") for step, k, v in kept]
