@@ -35,6 +35,7 @@ Departures from the paper:
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
@@ -274,7 +275,11 @@ MIDDLING = Assumption(
     lambda hp: 4 <= hp.n / hp.d <= 5.5 and hp.d >= 30,
 )
 GROKS = (STABLE, FEW, DRAWN, MIDDLING)
-CONVENTION = "descends 1/(2P) Σ (f − y)² with step η N/α²; losses shown without the ½"
+line = functools.partial(
+    Prediction,
+    needs="drawn",
+    convention="descends 1/(2P) Σ (f − y)² with step η N/α²; losses shown without the ½",
+)
 
 EXPERIMENT = Experiment(
     name="kernels/lazy_to_rich_grokking",
@@ -299,38 +304,10 @@ EXPERIMENT = Experiment(
         Metric("alignment", alignment, "features along the target, βᵀMβ/(‖β‖²‖M‖)"),
     ),
     predictions=(
-        Prediction(
-            "closed", "test", closed, "A + B + C", "kumar24", needs="trace", convention=CONVENTION
-        ),
-        Prediction(
-            "kernel_level",
-            "risk",
-            kernel_level,
-            "kernel regression",
-            "kumar24",
-            needs="drawn",
-            convention=CONVENTION,
-        ),
-        Prediction(
-            "lazy_risk",
-            "risk",
-            lazy_risk,
-            "linear model",
-            "chizat19",
-            needs="drawn",
-            assumptions=(LAZY,),
-            convention=CONVENTION,
-        ),
-        Prediction(
-            "lazy_train",
-            "train",
-            lazy_train,
-            "linear model",
-            "chizat19",
-            needs="drawn",
-            assumptions=(LAZY,),
-            convention=CONVENTION,
-        ),
+        line("closed", "test", closed, "A + B + C", "kumar24", needs="trace"),
+        line("kernel_level", "risk", kernel_level, "kernel regression", "kumar24"),
+        line("lazy_risk", "risk", lazy_risk, "linear model", "chizat19", assumptions=(LAZY,)),
+        line("lazy_train", "train", lazy_train, "linear model", "chizat19", assumptions=(LAZY,)),
     ),
     claims=(
         Claim(

@@ -33,6 +33,7 @@ Departures from the paper:
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any, Literal
 
@@ -58,12 +59,9 @@ from engine.spec import (
     View,
     hyper,
 )
+from engine.theory.kernels import limit_kernels, signals, tangent_kernel
 
 CIRCLE = 61  # points of the great circle on which the learned function is drawn
-GAIN = {  # c: makes c φ(z) of unit mean square for z ~ N(0, 1)
-    "relu": math.sqrt(2.0),
-    "erf": (2 / math.pi * math.asin(2 / 3)) ** -0.5,
-}
 
 
 class HP(Hyper):
@@ -97,62 +95,22 @@ def init(hp: HP, rng: Rng) -> dict[str, Any]:
     return {"params": params, "start": params}
 
 
-def activate(name: str, h: Tensor) -> tuple[Tensor, Tensor]:
-    """c φ(h) and its derivative."""
-    c = GAIN[name]
-    if name == "relu":
-        return c * torch.relu(h), c * (h > 0).to(h.dtype)
-    return c * torch.erf(h), c * 2 / math.sqrt(math.pi) * torch.exp(-h * h)
-
-
-def signals(hp: HP, params: Params, x: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-    """f (n,), what enters each layer (n, fan in), and ∂f/∂h_l for each layer (n, fan out)."""
-    entering, slopes = [x], []
-    for i in range(1, hp.depth):
-        value, slope = activate(hp.activation, entering[-1] @ params[f"W{i}"].T)
-        entering.append(value / math.sqrt(hp.width))
-        slopes.append(slope / math.sqrt(hp.width))
-    f = (entering[-1] @ params[f"W{hp.depth}"].T)[:, 0]
-    back = [torch.ones_like(f)[:, None]]
-    for i in range(hp.depth, 1, -1):
-        back.insert(0, (back[0] @ params[f"W{i}"]) * slopes[i - 2])
-    return f, entering, back
+def weights(params: Params) -> list[Tensor]:
+    return [params[k] for k in sorted(params)]
 
 
 def output(hp: HP, params: Params, x: Tensor) -> Tensor:
-    return signals(hp, params, x)[0]
+    return signals(weights(params), x, hp.activation)[0]
 
 
 def ntk(hp: HP, params: Params, x: Tensor) -> Tensor:
-    """Θ (n, n) of this network. ∂f/∂W_l = ∂f/∂h_l ⊗ (what enters), so each layer gives a product of Gram matrices."""
-    _, entering, back = signals(hp, params, x)
-    layers = [(a @ a.T) * (b @ b.T) for a, b in zip(entering, back, strict=True)]
-    return torch.stack(layers).sum(0)
+    """Θ (n, n) of this network."""
+    return tangent_kernel(weights(params), x, hp.activation)
 
 
 def limit_ntk(hp: HP, x: Tensor) -> Tensor:
-    """Θ∞ (n, n): Σ ← σ²c²E[φφ], Θ ← c²E[φφ] + σ²c²E[φ′φ′] Θ, the means over N(0, Σ); Σ = σ²xxᵀ, Θ = xxᵀ at first.
-
-    ReLU: arc-cosine kernels (Cho and Saul, 2009); erf: arcsine kernel (Williams, 1998).
-    """
-    theta = x @ x.T
-    cov = hp.init_scale**2 * theta
-    for _ in range(hp.depth - 1):
-        s = torch.diagonal(cov)
-        if hp.activation == "relu":
-            scale = torch.sqrt(s[:, None] * s)
-            cos = torch.clamp(cov / scale, -1, 1)
-            angle = torch.arccos(cos)
-            value = scale * (torch.sqrt(1 - cos * cos) + cos * (math.pi - angle)) / math.pi
-            slope = (math.pi - angle) / math.pi
-        else:
-            det = (1 + 2 * s[:, None]) * (1 + 2 * s)
-            both = GAIN["erf"] ** 2 * 2 / math.pi
-            value = both * torch.arcsin(2 * cov / torch.sqrt(det))
-            slope = both * 2 / torch.sqrt(det - 4 * cov * cov)
-        theta = value + hp.init_scale**2 * slope * theta
-        cov = hp.init_scale**2 * value
-    return theta
+    """Θ∞ (n, n)."""
+    return limit_kernels(x, hp.depth, hp.activation, hp.init_scale)[1]
 
 
 def loss_of(hp: HP, params: Params, data: dict[str, Tensor]) -> Tensor:
@@ -250,12 +208,16 @@ LAZY = Assumption(
 WIDE = Assumption("m ≥ 128 (L − 1)", lambda hp: hp.width >= 128 * (hp.depth - 1))
 SMOOTH = Assumption("smooth activation (erf)", lambda hp: hp.activation == "erf")
 KINK = Assumption("activation with a kink (ReLU)", lambda hp: hp.activation == "relu")
-LINEAR = dict(
+
+
+linear = functools.partial(
+    Prediction,
+    label="linear model",
+    source="lee19",
     needs="drawn",
     assumptions=(STABLE, LAZY),
     convention="loss 1/(2n) Σ (f − y)², NTK parametrisation, one step = η",
 )
-
 
 EXPERIMENT = Experiment(
     name="kernels/ntk",
@@ -282,14 +244,10 @@ EXPERIMENT = Experiment(
         ),
     ),
     predictions=(
-        Prediction("linear", "residual", linear_residual, "(1 − ηλ_i)^t r_i", "jacot18", **LINEAR),
-        Prediction("linear_loss", "loss", linear_loss, "linear model", "lee19", **LINEAR),
-        Prediction(
-            "linear_function", "function", linear_function, "linear model", "lee19", **LINEAR
-        ),
-        Prediction(
-            "linear_movement", "movement", linear_movement, "linear model", "lee19", **LINEAR
-        ),
+        linear("linear", "residual", linear_residual, label="(1 − ηλ_i)^t r_i"),
+        linear("linear_loss", "loss", linear_loss),
+        linear("linear_function", "function", linear_function),
+        linear("linear_movement", "movement", linear_movement),
     ),
     claims=(
         Claim(

@@ -11,6 +11,7 @@ from torch.func import jacrev
 
 from engine.experiments.kernels import ntk as page
 from engine.running.random import Rng
+from engine.theory.kernels import limit_kernels
 
 CASES = list(itertools.product(("erf", "relu"), (2, 3), (0.7, 1.5)))
 
@@ -57,6 +58,21 @@ def test_limit_kernel_is_the_mean_of_wide_networks(activation, depth, scale):
     bias = 0.0 if depth == 2 else 3 / hp.width * float(want.max())
     # 36 correlated entries: five standard errors are passed by chance once in 50,000 runs
     assert ((draws.mean(0) - want).abs() <= 5 * error + bias).all()
+
+
+def test_limit_covariance_is_that_of_outputs():
+    """Σ of the output layer, for one hidden layer exact at any width: E f(x) f(x′)."""
+    for activation in ("erf", "relu"):
+        hp, _, data = drawn(activation=activation, init_scale=1.3, width=30, n=4)
+        f = torch.stack(
+            [
+                page.output(hp, page.init(hp, Rng(s, "init"))["params"], data["x"])
+                for s in range(3000)
+            ]
+        )
+        products = f[:, :, None] * f[:, None, :]
+        want = limit_kernels(data["x"], hp.depth, activation, hp.init_scale)[0]
+        assert ((products.mean(0) - want).abs() <= 5 * products.std(0) / math.sqrt(len(f))).all()
 
 
 @pytest.mark.parametrize("activation", ["erf", "relu"])
