@@ -1,0 +1,370 @@
+"""What a plot draws, as data in axis coordinates: lines, bands, points, bars, cells. Each knows how to paint itself.
+
+Marks are built when data change and painted as often as needed; the pixel polygons are kept for as long as the view
+stays. Nothing here is a graphics item: a plot is one widget and one painter, which is also what exports it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import shiboken6
+from PySide6.QtCore import QLineF, QPointF, QRectF, Qt
+from PySide6.QtGui import QBrush, QColor, QImage, QPainter, QPen, QPolygonF
+
+from desktop.plots.decimate import decimate, envelope, runs_of_finite
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The data's rectangle on the paper, and the range of axis coordinates that it shows."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+    x0: float
+    x1: float
+    y0: float
+    y1: float
+
+    @property
+    def rect(self) -> QRectF:
+        return QRectF(self.left, self.top, self.width, self.height)
+
+    def px(self, x: Any) -> Any:
+        return self.left + (np.asarray(x) - self.x0) * (self.width / (self.x1 - self.x0))
+
+    def py(self, y: Any) -> Any:
+        return self.top + (self.y1 - np.asarray(y)) * (self.height / (self.y1 - self.y0))
+
+    def x_of(self, px: float) -> float:
+        return self.x0 + (px - self.left) * (self.x1 - self.x0) / self.width
+
+    def y_of(self, py: float) -> float:
+        return self.y1 - (py - self.top) * (self.y1 - self.y0) / self.height
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How to draw: quickly while data stream in, finely when at rest, as vectors in a file."""
+
+    fine: bool = True
+    vector: bool = False
+    ratio: float = 1.0  # device pixels a pixel
+
+
+def _doubles(address_of: Any, count: int) -> Array:
+    """Qt's memory as numpy sees it. The stubs know neither this constructor nor that a VoidPtr is a buffer."""
+    buffer: Any = shiboken6.VoidPtr(address_of, count * 8, True)  # type: ignore[call-arg]
+    return np.frombuffer(buffer, dtype=np.float64)
+
+
+def polygon(px: Array, py: Array) -> QPolygonF:
+    """The points as a QPolygonF, copied at once instead of one by one."""
+    shape = QPolygonF()
+    shape.resize(len(px))
+    if len(px):
+        both = _doubles(shape.data(), 2 * len(px)).reshape(-1, 2)
+        both[:, 0], both[:, 1] = px, py
+    return shape
+
+
+class _Pool:
+    """QLineF objects over one numpy array, so that thousands of segments reach QPainter without being built in
+    Python one at a time."""
+
+    def __init__(self) -> None:
+        self.memory = np.zeros((0, 4))
+        self.lines: list[QLineF] = []
+
+    def fill(self, segments: Array) -> list[QLineF]:
+        n = len(segments)
+        if n > len(self.memory):
+            self.memory = np.zeros((max(2 * len(self.memory), n, 4096), 4))
+            start, step = self.memory.ctypes.data, self.memory.strides[0]
+            self.lines = [
+                shiboken6.wrapInstance(start + k * step, QLineF)  # type: ignore[misc]
+                for k in range(len(self.memory))
+            ]
+        self.memory[:n] = segments
+        return self.lines[:n]
+
+
+_pool = _Pool()
+
+
+def dashed(px: Array, py: Array, dashes: tuple[float, ...]) -> Array:
+    """Segments (m, 4) of a polyline drawn in dashes of these lengths in pixels.
+
+    A dash is measured along the curve, or along the x axis where the curve is so ragged that it would dissolve.
+    """
+    steps = np.hypot(np.diff(px), np.diff(py))
+    if steps.sum() > 6 * abs(px[-1] - px[0]) + 100:
+        steps = np.abs(np.diff(px))
+    s = np.concatenate([[0.0], np.cumsum(steps)])
+    period = float(sum(dashes))
+    edges = np.cumsum(dashes)[:-1]
+    count = int(s[-1] // period) + 1
+    cuts = (np.arange(count)[:, None] * period + np.concatenate([[0.0], edges])).ravel()
+    cuts = cuts[(cuts > 0) & (cuts < s[-1])]
+    at = np.concatenate([s, cuts])
+    order = np.argsort(at, kind="stable")
+    at = at[order]
+    x = np.concatenate([px, np.interp(cuts, s, px)])[order]
+    y = np.concatenate([py, np.interp(cuts, s, py)])[order]
+    middle = np.mod(0.5 * (at[1:] + at[:-1]), period)
+    drawn = np.searchsorted(edges, middle, "right") % 2 == 0
+    segments = np.stack([x[:-1], y[:-1], x[1:], y[1:]], axis=1)
+    return np.asarray(segments[drawn])
+
+
+def _bounded(values: Array, low: float, size: float) -> Array:
+    """Pixels far outside the view overflow the rasteriser: brought near, on the same side."""
+    return np.clip(values, low - 20 * size - 1000, low + 21 * size + 1000)
+
+
+class Mark:
+    """Something to paint."""
+
+    def paint(self, p: QPainter, f: Frame, q: Quality) -> None:
+        raise NotImplementedError
+
+    def outline(self, f: Frame) -> list[tuple[Array, Array]]:
+        """What a label should keep off, as curves in pixels."""
+        return []
+
+
+@dataclass
+class Line(Mark):
+    """A curve. On screen a line wider than a device pixel is drawn as separate segments: Qt strokes a polyline as
+    one outline, which takes a second or more where a noisy curve crosses itself thousands of times (README)."""
+
+    x: Array
+    y: Array
+    colour: QColor  # opaque: segments overlap
+    width: float = 1.0
+    dashes: tuple[float, ...] = ()  # lengths in pixels of dash, gap, …
+    wide_at_rest: bool = False  # 2 pixels once nothing streams
+    _kept: tuple[Frame, list[tuple[Array, Array]]] | None = field(default=None, repr=False)
+    _segments: Array | None = field(default=None, repr=False)
+
+    def pieces(self, f: Frame) -> list[tuple[Array, Array]]:
+        """The curve in pixels, one pair of arrays for each piece between gaps."""
+        if self._kept is None or self._kept[0] != f:
+            x, y = decimate(self.x, self.y, f.x0, f.x1, max(1, int(f.width)))
+            px = _bounded(f.px(x), f.left, f.width)
+            py = _bounded(f.py(y), f.top, f.height)
+            self._kept = (f, [(px[s], py[s]) for s in runs_of_finite(px, py)])
+            self._segments = None
+        return self._kept[1]
+
+    def outline(self, f: Frame) -> list[tuple[Array, Array]]:
+        return self.pieces(f)
+
+    def _cut(self, pieces: list[tuple[Array, Array]]) -> Array:
+        if self._segments is None:
+            parts = [np.zeros((0, 4))]
+            for px, py in pieces:
+                if len(px) < 2:
+                    continue
+                if self.dashes:
+                    parts.append(dashed(px, py, self.dashes))
+                else:
+                    parts.append(np.stack([px[:-1], py[:-1], px[1:], py[1:]], axis=1))
+            self._segments = np.concatenate(parts)
+        return self._segments
+
+    def paint(self, p: QPainter, f: Frame, q: Quality) -> None:
+        width = 2.0 if self.wide_at_rest and q.fine else self.width
+        pen = QPen(self.colour, width)
+        p.setBrush(Qt.BrushStyle.NoBrush)
+        p.setRenderHint(QPainter.RenderHint.Antialiasing, True)
+        pieces = self.pieces(f)
+        if q.vector or (width * q.ratio <= 1 and not self.dashes):
+            pen.setJoinStyle(Qt.PenJoinStyle.RoundJoin)
+            if self.dashes:
+                pen.setCapStyle(Qt.PenCapStyle.FlatCap)
+                pen.setDashPattern([d / width for d in self.dashes])
+            p.setPen(pen)
+            for px, py in pieces:
+                p.drawPolyline(polygon(px, py))
+        else:
+            square = Qt.PenCapStyle.FlatCap if self.dashes else Qt.PenCapStyle.SquareCap
+            pen.setCapStyle(square)  # square caps close the corners between segments
+            p.setPen(pen)
+            p.drawLines(_pool.fill(self._cut(pieces)))
+        p.setPen(Qt.PenStyle.NoPen)
+        p.setBrush(QBrush(self.colour))
+        for px, py in pieces:
+            if len(px) == 1:
+                p.drawEllipse(QPointF(px[0], py[0]), 2, 2)  # a lone reading is still seen
+
+
+class Anchor(Line):
+    """Invisible: bears the label of a mark that is no line."""
+
+    def paint(self, p: QPainter, f: Frame, q: Quality) -> None:
+        pass
+
+
+@dataclass
+class Band(Mark):
+    x: Array
+    low: Array
+    high: Array
+    colour: QColor
+    alpha: float = 0.18
+    _kept: tuple[Frame, list[QPolygonF]] | None = field(default=None, repr=False)
+    _edges: list[tuple[Array, Array]] = field(default_factory=list, repr=False)
+
+    def outline(self, f: Frame) -> list[tuple[Array, Array]]:
+        self._pieces(f)
+        return self._edges
+
+    def _pieces(self, f: Frame) -> list[QPolygonF]:
+        if self._kept is None or self._kept[0] != f:
+            x, low, high = envelope(
+                self.x, self.low, self.high, f.x0, f.x1, max(1, int(f.width) // 2)
+            )
+            px = _bounded(f.px(x), f.left, f.width)
+            a, b = (_bounded(f.py(v), f.top, f.height) for v in (low, high))
+            parts = runs_of_finite(px, a, b)
+            self._edges = [(px[s], edge[s]) for s in parts for edge in (a, b)]
+            self._kept = (
+                f,
+                [
+                    polygon(
+                        np.concatenate([px[s], px[s][::-1]]), np.concatenate([a[s], b[s][::-1]])
+                    )
+                    for s in parts
+                ],
+            )
+        return self._kept[1]
+
+    def paint(self, p: QPainter, f: Frame, q: Quality) -> None:
+        colour = QColor(self.colour)
+        colour.setAlphaF(self.alpha)
+        p.setPen(Qt.PenStyle.NoPen)
+        p.setBrush(colour)
+        p.setRenderHint(QPainter.RenderHint.Antialiasing, True)
+        for piece in self._pieces(f):
+            p.drawPolygon(piece, Qt.FillRule.WindingFill)
+
+
+@dataclass
+class Points(Mark):
+    """Points with error bars from `low` to `high`; the shape goes by run, not only the colour."""
+
+    x: Array
+    y: Array
+    colour: QColor
+    low: Array | None = None
+    high: Array | None = None
+    shape: int = 0
+    size: float = 7.0
+
+    def outline(self, f: Frame) -> list[tuple[Array, Array]]:
+        px, reach = f.px(self.x), self.size / 2
+        edges = []
+        for y, side in ((self.low, reach), (self.high, -reach)):
+            edge = f.py(self.y if y is None else y)
+            edge = np.where(np.isfinite(edge), edge, f.py(self.y)) + side
+            edges += [(px[s], edge[s]) for s in runs_of_finite(px, edge)]
+        return edges
+
+    def paint(self, p: QPainter, f: Frame, q: Quality) -> None:
+        px, py = f.px(self.x), f.py(self.y)
+        p.setRenderHint(QPainter.RenderHint.Antialiasing, True)
+        p.setPen(QPen(self.colour, 1.2))
+        if self.low is not None and self.high is not None:
+            for x, a, b in zip(px, f.py(self.low), f.py(self.high), strict=True):
+                if np.isfinite([x, a, b]).all() and abs(a - b) > 0.5:
+                    p.drawLine(QPointF(x, a), QPointF(x, b))
+                    for y in (a, b):
+                        p.drawLine(QPointF(x - 3, y), QPointF(x + 3, y))
+        p.setBrush(QBrush(self.colour))
+        p.setPen(Qt.PenStyle.NoPen)
+        r = self.size / 2
+        for x, y in zip(px, py, strict=True):
+            if not np.isfinite([x, y]).all():
+                continue
+            if self.shape % 3 == 0:
+                p.drawEllipse(QPointF(x, y), r, r)
+            elif self.shape % 3 == 1:
+                p.drawRect(QRectF(x - r * 0.9, y - r * 0.9, 1.8 * r, 1.8 * r))
+            else:
+                p.drawPolygon(
+                    QPolygonF(
+                        [QPointF(x, y - r * 1.2), QPointF(x + r * 1.1, y + r * 0.8), QPointF(x - r * 1.1, y + r * 0.8)]
+                    )
+                )  # fmt: skip
+
+
+@dataclass
+class Bars(Mark):
+    """A histogram's outline and filling: `edges` (n + 1,), `heights` (n,), in axis coordinates, from `base` up."""
+
+    edges: Array
+    heights: Array
+    colour: QColor
+    base: float = 0.0
+    alpha: float = 0.25
+
+    def paint(self, p: QPainter, f: Frame, q: Quality) -> None:
+        x = np.repeat(self.edges, 2)
+        y = np.concatenate([[self.base], np.repeat(self.heights, 2), [self.base]])
+        y = np.where(np.isfinite(y), y, self.base)
+        shape = polygon(_bounded(f.px(x), f.left, f.width), _bounded(f.py(y), f.top, f.height))
+        p.setRenderHint(QPainter.RenderHint.Antialiasing, False)
+        fill = QColor(self.colour)
+        fill.setAlphaF(self.alpha)
+        p.setPen(Qt.PenStyle.NoPen)
+        p.setBrush(fill)
+        p.drawPolygon(shape)
+        p.setPen(QPen(self.colour, 1))
+        p.setBrush(Qt.BrushStyle.NoBrush)
+        p.drawPolyline(shape)
+
+
+@dataclass
+class Cells(Mark):
+    """A matrix as coloured cells in `rect` (pixels). On screen one image; in a vector file rectangles, since those
+    hold no raster. `colours` (p, q, 3) uint8."""
+
+    colours: Array
+    rect: QRectF
+
+    def paint(self, p: QPainter, f: Frame, q: Quality) -> None:
+        rows, columns, _ = self.colours.shape
+        p.setRenderHint(QPainter.RenderHint.Antialiasing, False)
+        if not q.vector:
+            data = np.zeros((rows, columns, 4), np.uint8)
+            data[..., :3] = self.colours[..., ::-1]
+            data[..., 3] = 255
+            image = QImage(
+                data.tobytes(), columns, rows, 4 * columns, QImage.Format.Format_RGB32
+            ).copy()  # the bytes do not outlive this call
+            p.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, False)
+            p.drawImage(self.rect, image)
+            return
+        p.setPen(Qt.PenStyle.NoPen)
+        w, h = self.rect.width() / columns, self.rect.height() / rows
+        for i in range(rows):
+            row = self.colours[i]
+            cuts = np.flatnonzero(np.any(row[1:] != row[:-1], axis=1)) + 1
+            for a, b in zip([0, *cuts], [*cuts, columns], strict=True):  # equal neighbours as one
+                p.setBrush(QColor(*(int(c) for c in row[a])))
+                overlap = 0.15  # hides the hairlines that viewers leave between rectangles
+                p.drawRect(
+                    QRectF(
+                        self.rect.left() + a * w,
+                        self.rect.top() + i * h,
+                        (b - a) * w + overlap,
+                        h + overlap,
+                    )
+                )
