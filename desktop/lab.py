@@ -49,7 +49,7 @@ class Lab(QObject):
         self._restart = self._timer(QUIET, self.start)
         self._ask = self._timer(ASK, self._predict)
         self._set = self._timer(SET, self._send_hot)
-        store.catalogue_changed.connect(self._catalogue_came)
+        store.catalogue_changed.connect(self.begin)
         store.current_changed.connect(self._selected)
         store.run_changed.connect(self._run_changed)
 
@@ -65,7 +65,8 @@ class Lab(QObject):
     def describe(self) -> None:
         self.link.send(Describe())
 
-    def _catalogue_came(self) -> None:
+    def begin(self) -> None:
+        """The first thing seen is a result in motion; a session that was asked for goes first."""
         if self.card is None and self.store.cards and self.auto_start:
             names = sorted(self.store.cards)
             self.open(FIRST if FIRST in names else names[0])

@@ -132,7 +132,7 @@ class Store(QObject):
         if not known:
             run.opened = True  # nobody here asked for it
             run.colour = self._free_colour(run)
-            self._rename()
+            self._rename(new=run.id)
             self.run_added.emit(run.id)
         else:
             self._rename()
@@ -206,7 +206,7 @@ class Store(QObject):
         run.dtype = start.dtype or (card.dtype if card else "")
         run.steps = int(start.values.get("steps", 0))
         run.colour = self._free_colour(run)
-        self._rename()
+        self._rename(new=run.id)
         self.run_added.emit(run.id)
         return run
 
@@ -308,7 +308,7 @@ class Store(QObject):
         items = list(self.runs.items())
         items.insert(place, (run, found))
         self.runs = dict(items)
-        self._rename()
+        self._rename(new=run)
         self.run_added.emit(run)
         self.select(run)
 
@@ -328,7 +328,7 @@ class Store(QObject):
         taken = {r.colour for r in self.of_experiment(run.experiment) if r is not run}
         return next(i for i in range(len(taken) + 1) if i not in taken)
 
-    def _rename(self) -> None:
+    def _rename(self, new: str = "") -> None:
         groups: dict[str, list[Run]] = {}
         for r in self.runs.values():
             if r.experiment:
@@ -337,7 +337,8 @@ class Store(QObject):
             for run, name in names(runs, self.cards.get(experiment)).items():
                 if self.runs[run].name != name:
                     self.runs[run].name = name
-                    self._say(run, "name")
+                    if run != new:
+                        self._say(run, "name")
 
     def layout(self, runs: Iterable[str]) -> dict[str, Any]:
         """What the session file remembers of how runs were shown, in their order."""
@@ -355,9 +356,10 @@ class Store(QObject):
         """Names and looks from the file; whatever does not fit is left out, for the file may be anyone's."""
         try:
             told = json.loads(m.layout) if m.layout else {}
-        except ValueError:
+        except (ValueError, RecursionError):
             told = {}
-        looks = told.get("runs", []) if isinstance(told, dict) else []
+        looks = told.get("runs") if isinstance(told, dict) else None
+        looks = looks if isinstance(looks, list) else []
         for run, look in zip((self.runs.get(i) for i in m.runs), looks, strict=False):
             if run is None or not isinstance(look, dict):
                 continue

@@ -1,0 +1,134 @@
+"""What the palette lists: every action, experiment, preset and recent file; and what a query sets: `lr 0.3`."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+
+from desktop.actions import Registry
+from desktop.lab import Lab
+from desktop.naming import number
+from desktop.panels.gallery import area_title, short_title
+from desktop.widgets.knob_values import parse_value
+from desktop.widgets.palette import Entry
+from engine.spec import Knob, Value
+
+
+def entries(
+    registry: Registry, lab: Lab, recent: list[str], open_file: Callable[[str], None]
+) -> list[Entry]:
+    registry.refresh()
+    out = []
+    for a in registry.all():
+        made = registry.qaction(a.id)
+        menu = " › ".join(a.menu)
+        out.append(
+            Entry(
+                "Action",
+                made.text(),
+                lambda name=a.id: registry.run(name),
+                made.shortcut().toString(),
+                registry.enabled(a.id),
+                a.id,
+                menu,
+            )
+        )
+    for card in lab.store.cards.values():
+        out.append(
+            Entry(
+                "Result",
+                f"{area_title(card.area)}: {short_title(card)}",
+                lambda name=card.name: lab.show(name),
+                "open" if card is lab.card else "",
+                key=card.name,
+                more=card.title,
+            )
+        )
+    if lab.card is not None:
+        for p in lab.card.presets:
+            out.append(
+                Entry(
+                    "Preset",
+                    p.name.replace("_", " ").capitalize(),
+                    lambda name=p.name: lab.choose_preset(name),
+                    p.text,
+                    key=f"preset:{p.name}",
+                )
+            )
+    for path in recent:
+        out.append(
+            Entry(
+                "File",
+                os.path.basename(path),
+                lambda p=path: open_file(p),
+                os.path.dirname(path),
+                key=path,
+            )
+        )
+    return out
+
+
+def knob_named(knobs: tuple[Knob, ...], word: str) -> Knob | None:
+    """By key, symbol or label, whatever is written; a beginning will do where it is the only one."""
+    word = word.casefold().strip()
+    if not word:
+        return None
+    names = {
+        k.name: {
+            k.name.casefold(),
+            k.name.replace("_", " "),
+            k.symbol.casefold(),
+            k.label.casefold(),
+        }
+        for k in knobs
+    }
+    exact = [k for k in knobs if word in names[k.name]]
+    if exact:
+        return exact[0]
+    begins = [k for k in knobs if any(n.startswith(word) for n in names[k.name])]
+    return begins[0] if len(begins) == 1 and len(word) > 1 else None
+
+
+_ASSIGN = re.compile(r"\s*(?P<name>[^\d=:]*?[^\s=:\d])\s*(?:=|:|\s)\s*(?P<value>[^=:]+?)\s*")
+
+
+def assignments(lab: Lab) -> Callable[[str], list[Entry]]:
+    """`lr 0.3` sets, `width 64 128 256` sweeps; what cannot be says why."""
+
+    def parse(query: str) -> list[Entry]:
+        card = lab.card
+        match = _ASSIGN.fullmatch(query)
+        if card is None or match is None:
+            return []
+        knob = knob_named(card.knobs, match["name"])
+        if knob is None:
+            return []
+        words = re.split(r"[\s;]+", match["value"].strip())
+        name = f"{knob.label} {knob.symbol}".strip()
+        try:
+            values: list[Value] = [parse_value(knob, w, lab.values[knob.name]) for w in words if w]
+        except ValueError as e:
+            return [Entry("Value", f"Set {name}", lambda: None, str(e), enabled=False)]
+        if len(values) == 1:
+            return [
+                Entry(
+                    "Value",
+                    f"Set {name} to {number(values[0])}",
+                    lambda: lab.commit(knob.name, values[0]),
+                    f"now {number(lab.values[knob.name])}",
+                    key=f"set:{knob.name}",
+                )
+            ]
+        shown = ", ".join(number(v) for v in values)
+        return [
+            Entry(
+                "Value",
+                f"Sweep {name} over {shown}",
+                lambda: lab.set_sweep(knob.name, values),
+                f"{len(values)} values",
+                key=f"sweep:{knob.name}",
+            )
+        ]
+
+    return parse
