@@ -17,7 +17,7 @@ r = min(a_L + b_L, 2a_L + c) + c − 1 + min_{l<L} (2a_l + [l = 1]), and r ≥ 0
 
 The features' movement is divided by what the network has learnt, ‖f_t − f₀‖: at these widths f₀ is of the size of the labels
 under NTK and standard scaling and differs from width to width, and so does the way that is left to go. Divided, the
-exponents come out within 0.03; undivided, −0.42 stands for −½.
+exponents come out within 0.06; undivided, −0.42 stands for −½.
 
 Axes: P samples, n neurons in a hidden layer, d input dimension, L weight layers.
 

@@ -18,10 +18,10 @@ What the output scale does depends on what is trained:
   α = 128 the test loss comes to a seventeenth of the linear model's. Fit and generalisation both come later in proportion
   to about α, and their ratio, the delay, hardly changes: from α = 2 to 8 it grows by a factor of 1.3.
 - *Centred*, f − f₀ is trained, and α is a clean knob: the gap to kernel regression falls as 1/α. With P = 8D the delay is
-  2 to 3 at α = 0.5, 3 to 5 at α = 2; at α = 8 half of the runs never come to a loss of 0.1, at α = 32 none does.
+  2 to 3 at α = 0.5, 2 to 5 at α = 2; at α = 8 half of the runs never come to a loss of 0.1, at α = 32 none does.
 
-The delay also needs a middling number of samples: about ten at P = 4.5 D and D = 50 (5 to 60 by seed), two to three at 10 D; at 3 D
-and below the test loss stays high for as long as we looked.
+The delay also needs a middling number of samples: with D = 50 it is about ten at P = 5 D (6 to 24 by seed), more at 4.5 D, about
+two at 10 D; at 2.5 D the test loss stays high for as long as we looked.
 
 Departures from the paper:
 
