@@ -61,7 +61,8 @@ def mode() -> Mode:
 
 
 def apply(app: QApplication, mode: Mode = "system", scale: float = 1.0) -> None:
-    """Draw everything in this theme. `scale` enlarges type, for a projector."""
+    """Draw everything in this theme. `scale` enlarges type, for a projector. Call it before making widgets: those
+    made earlier keep the system's font until the next call."""
     global _mode, _scale, _watched
     _load_fonts()
     _mode, _scale = mode, scale
@@ -94,8 +95,10 @@ def _draw(app: QApplication) -> None:
     sizes = {k: round(_scale * getattr(base, k)) for k in ("captions", "body", "heading", "title")}
     _tokens = replace(base, **sizes)
     app.setPalette(theme_style.palette(_tokens))
-    app.setFont(font())
     app.setStyleSheet(theme_style.sheet(_tokens))
+    app.setFont(
+        font()
+    )  # after the style sheet, or widgets made before the first theme keep their font
     changed.emit()
 
 

@@ -78,6 +78,7 @@ class Content:
     y: tuple[float, float] | None = None  # of what is measured
     y_theory: tuple[float, float] | None = None  # of theory that holds here
     y_invalid: tuple[float, float] | None = None  # of theory that does not
+    y_floor: float | None = None  # where the y axis begins, whatever the data
     empty: bool = True
 
 
@@ -230,6 +231,8 @@ class PlotView(QWidget):
         if y is None:
             return
         low, high = axes.padded(*y)
+        high += 0.04 * (high - low)  # a line of text fits above the curves
+        low = low if c.y_floor is None else c.y_floor
         old = self.range[2:4]
         inside = old[0] <= y[0] and y[1] <= old[1]
         if self._streaming and inside and high - low > SHRINK * (old[1] - old[0]):

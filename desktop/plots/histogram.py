@@ -135,6 +135,7 @@ class HistogramPlot(PlotView):
         c.x, c.y = extent(xs), extent(heights)
         c.y_theory, c.y_invalid = self._theory_extent(valid, c.y), extent(invalid)
         c.empty = c.x is None
+        c.y_floor = base if c.y is not None else None
         return c
 
     def _theory_extent(
@@ -155,7 +156,7 @@ class HistogramPlot(PlotView):
             return f"earlier run {m.label}".strip()
         seeds = "1 seed" if m.seeds <= 1 else f"{m.seeds} seeds"
         text = f"{name}, {seeds}, {h.count} values"
-        return f"{text}, {h.hidden} at or below 0 not shown" if h.hidden else text
+        return f"{text}, {h.hidden} ≤ 0 hidden" if h.hidden else text
 
     def stops(self) -> Array:
         run = self._main()

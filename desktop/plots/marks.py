@@ -98,6 +98,14 @@ class _Pool:
 _pool = _Pool()
 
 
+def _simple(pieces: list[tuple[Array, Array]], f: Frame) -> bool:
+    """Whether Qt's own stroke, with its clean corners, is cheap: few points that hardly cross themselves."""
+    if sum(len(px) for px, _ in pieces) > 400:
+        return False
+    length = sum(float(np.abs(np.diff(py)).sum()) for _, py in pieces)
+    return length < 6 * f.height
+
+
 def dashed(px: Array, py: Array, dashes: tuple[float, ...]) -> Array:
     """Segments (m, 4) of a polyline drawn in dashes of these lengths in pixels.
 
@@ -185,7 +193,7 @@ class Line(Mark):
         p.setBrush(Qt.BrushStyle.NoBrush)
         p.setRenderHint(QPainter.RenderHint.Antialiasing, True)
         pieces = self.pieces(f)
-        if q.vector or (width * q.ratio <= 1 and not self.dashes):
+        if q.vector or (not self.dashes and (width * q.ratio <= 1 or _simple(pieces, f))):
             pen.setJoinStyle(Qt.PenJoinStyle.RoundJoin)
             if self.dashes:
                 pen.setCapStyle(Qt.PenCapStyle.FlatCap)

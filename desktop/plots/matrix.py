@@ -97,7 +97,7 @@ class MatrixPlot(PlotView):
         high = max(float(np.nanmax(v)) for v in shown)
         if measured is not None and run:
             seeds = self.measured[run].seeds
-            name = "measured" if seeds <= 1 else f"measured, mean of {seeds} seeds"
+            name = "measured" if seeds <= 1 else f"measured, {seeds} seeds"
             self.maps.append(Map(name, measured, low, high, cividis()))
         if theory_ is not None and said is not None:
             name = f"theory {said.label}".strip() if said.valid else f"theory, needs {said.reason}"
@@ -106,7 +106,7 @@ class MatrixPlot(PlotView):
             gap = measured - theory_
             most = float(np.nanmax(np.abs(gap))) if np.isfinite(gap).any() else 0.0
             most = most or 1.0
-            self.maps.append(Map("measured − theory", gap, -most, most, diverging(look.t)))
+            self.maps.append(Map("difference", gap, -most, most, diverging(look.t)))
         return Content(empty=False)
 
     # --- drawing ---
@@ -116,36 +116,48 @@ class MatrixPlot(PlotView):
             return
         small = look.font(11)
         metrics = QFontMetricsF(small)
-        # the frame keeps room for numbers at its left, which a matrix does not have
-        area = QRectF(paper.PAD, f.top, f.left + f.width - paper.PAD, f.height + metrics.height())
-        marks = 12 + max(metrics.horizontalAdvance(s) for m in self.maps for s in _ends(m))
-        bars = 2 if len(self.maps) == 3 else 1  # measured and theory share one
         head = metrics.height() + 4
-        room = area.width() - bars * (BAR + marks + GAP) - GAP * (len(self.maps) - 1)
-        rows, columns = self.shape_
-        width = max(20.0, room / len(self.maps))
-        height = min(area.height() - head, width * rows / columns)
-        width = min(width, height * columns / rows)
-        x = area.left()
+        # the frame keeps room for numbers at its left and below, which a matrix does not have
+        area = QRectF(paper.PAD, f.top, f.left + f.width - paper.PAD, f.height + metrics.height())
+        marks = GAP + 12 + max(metrics.horizontalAdvance(s) for m in self.maps for s in _ends(m))
+        across, width, height = self._arrange(area, head, BAR + marks)
+        x, y = area.left(), area.top()
         for k, m in enumerate(self.maps):
-            m.rect = QRectF(x, area.top() + head, width, height)
+            if k and k % across == 0:
+                x, y = area.left(), y + head + height + GAP
+            m.rect = QRectF(x, y + head, width, height)
             p.setFont(small)
             p.setPen(QColor(look.t.text if m.name.startswith("theory") else look.t.muted))
             text = metrics.elidedText(m.name, Qt.TextElideMode.ElideRight, width + GAP)
-            p.drawText(
-                QRectF(x, area.top(), width + GAP, head), int(Qt.AlignmentFlag.AlignLeft), text
-            )
+            p.drawText(QRectF(x, y, width + GAP, head), int(Qt.AlignmentFlag.AlignLeft), text)
             Cells(painted(m.values, m.low, m.high, m.table, look.t.hairline), m.rect).paint(p, f, q)
             p.setPen(QPen(QColor(look.t.hairline), 1))
             p.setBrush(Qt.BrushStyle.NoBrush)
             p.drawRect(m.rect)
             x += width
-            if k == len(self.maps) - 1 or (k == len(self.maps) - 2 and bars == 2):
+            if k != 0 or len(self.maps) == 1:  # measured and theory share a bar
                 self._bar(p, QRectF(x + GAP, m.rect.top(), BAR, height), m, look, q, f)
-                x += BAR + marks + GAP
+                x += BAR + marks
             x += GAP
         if self.cell is not None:
-            self._read_cell(p, look, metrics)
+            free = QRectF(x, y + head, area.right() - x, height)
+            self._read_cell(p, look, metrics, free if across == 2 and len(self.maps) == 3 else None)
+
+    def _arrange(self, area: QRectF, head: float, bar: float) -> tuple[int, float, float]:
+        """How many maps stand side by side, and each one's size: as large as fits, below the maps a line of text."""
+        assert self.shape_ is not None
+        rows, columns = self.shape_
+        best = (1, 0.0, 0.0)
+        for across in {1, 2, len(self.maps)} & set(range(1, len(self.maps) + 1)):
+            deep = -(-len(self.maps) // across)
+            bars = 2 if across == 3 else 1
+            below = 0.0 if deep > 1 else head
+            wide = (area.width() - bars * bar - GAP * (across - 1)) / across
+            high = (area.height() - below - deep * head - GAP * (deep - 1)) / deep
+            width = max(8.0, min(wide, high * columns / rows))
+            if width > best[1]:
+                best = (across, width, width * rows / columns)
+        return best
 
     def _bar(
         self, p: QPainter, rect: QRectF, m: Map, look: paper.Look, q: Quality, f: Frame
@@ -160,32 +172,45 @@ class MatrixPlot(PlotView):
                 QRectF(rect.right() + 4, at, 80, line), int(Qt.AlignmentFlag.AlignLeft), text
             )
 
-    def _read_cell(self, p: QPainter, look: paper.Look, metrics: QFontMetricsF) -> None:
+    def _read_cell(
+        self, p: QPainter, look: paper.Look, metrics: QFontMetricsF, free: QRectF | None
+    ) -> None:
+        """Outlines the cell in every map and writes its values: line by line where a quarter is free, or below."""
         assert self.cell is not None
         i, j = self.cell
-        text = self._cell_text()
         for m in self.maps:
             rows, columns = m.values.shape
             w, h = m.rect.width() / columns, m.rect.height() / rows
             p.setBrush(Qt.BrushStyle.NoBrush)
-            p.setPen(QPen(QColor(look.t.accent), 2))
-            p.drawRect(QRectF(m.rect.left() + j * w, m.rect.top() + i * h, w, h))
-        last = self.maps[0].rect
-        box = QRectF(
-            last.left(), last.bottom() + 4, metrics.horizontalAdvance(text) + 4, metrics.height()
-        )
+            p.setPen(QPen(QColor(look.t.surface), 3))  # seen on dark cells and on bright ones
+            box = QRectF(m.rect.left() + j * w, m.rect.top() + i * h, w, h)
+            p.drawRect(box)
+            p.setPen(QPen(QColor(look.t.text), 1))
+            p.drawRect(box)
+        lines = self._cell_lines()
+        if free is None:
+            last = self.maps[-1].rect
+            free = QRectF(self.maps[0].rect.left(), last.bottom() + 4, self.width(), 0)
+            lines = ["   ".join(lines)]
         p.setPen(QColor(look.t.text))
-        p.drawText(box, int(Qt.AlignmentFlag.AlignLeft), text)
+        for k, text in enumerate(lines):
+            at = QRectF(
+                free.left(), free.top() + k * metrics.height(), self.width(), metrics.height()
+            )
+            p.drawText(at, int(Qt.AlignmentFlag.AlignLeft), text)
 
-    def _cell_text(self) -> str:
+    def _cell_lines(self) -> list[str]:
         if self.cell is None:
-            return ""
+            return []
         i, j = self.cell
-        values = [
-            f"{m.name.split(',')[0]} {axes.format_reading(float(m.values[i, j]))}"
-            for m in self.maps
+        say = axes.format_reading
+        return [
+            f"row {i + 1}, column {j + 1}",
+            *(
+                f"{m.name.split(' ')[0].rstrip(',')} {say(float(m.values[i, j]))}"
+                for m in self.maps
+            ),
         ]
-        return f"row {i + 1}, column {j + 1}:  " + "   ".join(values)
 
     # --- hand and keyboard ---
 
@@ -217,7 +242,7 @@ class MatrixPlot(PlotView):
             if self.cell is not None:
                 i, j = i + MOVES[key][0], j + MOVES[key][1]
             self._set_cell((min(max(i, 0), rows - 1), min(max(j, 0), columns - 1)))
-            self.setAccessibleDescription(f"{self._cell_text()}. {self.summary()}")
+            self.setAccessibleDescription(f"{'; '.join(self._cell_lines())}. {self.summary()}")
         elif key == Qt.Key.Key_Escape and self.cell is not None:
             self._set_cell(None)
         else:
@@ -248,8 +273,9 @@ class MatrixPlot(PlotView):
             return super().summary()
         rows, columns = self.maps[0].values.shape
         m, say = self.maps[0], axes.format_reading
+        mean = " (their mean)" if "seeds" in m.name else ""
         text = (
-            f"{self.title or self.y_label}: {rows} by {columns} matrix, {m.name}, "
+            f"{self.title or self.y_label}: {rows} by {columns} matrix, {m.name}{mean}, "
             f"from {say(float(np.nanmin(m.values)))} to {say(float(np.nanmax(m.values)))}"
         )
         if len(self.maps) == 3:

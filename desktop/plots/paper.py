@@ -247,7 +247,7 @@ def _labels(
     others = [m.outline(f) for m in plot.content.marks if id(m) not in bearing]
     for tag in plot.content.tags:
         metrics = QFontMetricsF(look.font(11, 600 if tag.bold else 400))
-        text = metrics.elidedText(tag.text, Qt.TextElideMode.ElideRight, 0.7 * f.width)
+        text = metrics.elidedText(tag.text, Qt.TextElideMode.ElideRight, 0.9 * f.width)
         around = tag.around.outline(f) if tag.around else []
         tags.append(
             labels.Tag(

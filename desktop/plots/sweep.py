@@ -68,6 +68,9 @@ class SweepPlot(CurvesPlot):
         if not math.isfinite(rate):
             return text
         shown = f"{rate:.2f}".replace("-", "−")
+        text = text.removesuffix(
+            ", 10–90 %"
+        )  # the error bars are explained by their plot's summary
         return f"{text}, slope {shown}" + (f" ± {error:.2f}" if math.isfinite(error) else "")
 
     def measured_slope(self, run: str, k: int = 0) -> tuple[float, float]:

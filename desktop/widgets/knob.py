@@ -48,6 +48,27 @@ class _Entry(QLineEdit):
             self.selectAll()
 
 
+class _Elided(QLabel):
+    """A label that ends in an ellipsis where it has no room, or gives way to a shorter text."""
+
+    def __init__(self, text: str, short: str | None = None) -> None:
+        super().__init__(text)
+        self._short = short
+
+    def sizeHint(self) -> QSize:
+        metrics = self.fontMetrics()
+        return QSize(metrics.horizontalAdvance(self.text()) + 2, metrics.height())
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(24, self.fontMetrics().height())
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        p = QPainter(self)
+        text = self.fontMetrics().elidedText(self.text(), Qt.TextElideMode.ElideRight, self.width())
+        p.setPen(self.palette().color(self.foregroundRole()))
+        p.drawText(self.rect(), Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft, text)
+
+
 class _Choices(QComboBox):
     def wheelEvent(self, event: QWheelEvent) -> None:
         if self.hasFocus():
@@ -127,10 +148,9 @@ class KnobControl(QWidget):
 
     def _build(self) -> None:
         knob = self.knob
-        self._label = QLabel(self.spoken)
-        self._label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        self._label.setMinimumWidth(40)
-        self._notes = QLabel("  ".join(filter(None, (knob.unit, "hot" if knob.hot else ""))))
+        self._label = _Elided(self.spoken)
+        hot = "hot" if knob.hot else ""
+        self._notes = _Elided("  ".join(filter(None, (knob.unit, hot))), short=hot)
         self._notes.setProperty("role", "caption")
         self._range = QLabel()
         self._range.setProperty("role", "caption")
@@ -149,6 +169,8 @@ class KnobControl(QWidget):
         top.addWidget(self._label)
         top.addWidget(self._notes)
         top.addStretch(1)
+        for text in (self._label, self._notes):
+            text.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Preferred)
         top.addWidget(self._range)
         below = QHBoxLayout()
         below.setSpacing(4)
@@ -172,7 +194,6 @@ class KnobControl(QWidget):
         column.addLayout(top)
         column.addLayout(below)
         column.addWidget(self._message)
-        self._fit_label()
         self.setToolTip(self._tip())
         self.setAccessibleName(self.spoken)
         for child in (self.slider, self.entry, self.choice):
@@ -218,7 +239,6 @@ class KnobControl(QWidget):
             self.choice.activated.connect(self._chosen)
         self._reset.clicked.connect(self._on_reset)
         self._lock.toggled.connect(self.set_locked)
-        theme.changed.connect(self._fit_label)
 
     # --- what a person does ---
 
@@ -308,11 +328,6 @@ class KnobControl(QWidget):
         if len(shown) <= 2 or self.knob.kind == "choice":
             return "swept " + ", ".join(shown)
         return f"swept {shown[0]}…{shown[-1]}"
-
-    def _fit_label(self) -> None:
-        hint = self._label.fontMetrics().horizontalAdvance(self.spoken) + 2
-        self._label.setMaximumWidth(hint)
-        self._label.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         if not self._lit:
