@@ -9,7 +9,7 @@ from collections.abc import Callable
 from desktop.actions import Registry
 from desktop.lab import Lab
 from desktop.naming import number
-from desktop.panels.gallery import area_title, short_title
+from desktop.panels.gallery import area_title, short_title, spelt
 from desktop.widgets.knob_values import parse_value
 from desktop.widgets.palette import Entry
 from engine.spec import Knob, Value
@@ -50,7 +50,7 @@ def entries(
             out.append(
                 Entry(
                     "Preset",
-                    p.name.replace("_", " ").capitalize(),
+                    spelt(p.name),
                     lambda name=p.name: lab.choose_preset(name),
                     p.text,
                     key=f"preset:{p.name}",

@@ -235,16 +235,22 @@ class Lab(QObject):
         self._ask_soon()
         self._restart.start()
 
+    def _matching(self) -> str:
+        """The preset whose values, sweep and seeds are on the controls."""
+        if self.card is None:
+            return ""
+        for preset in self.card.presets:
+            values = {k.name: k.default for k in self.card.knobs} | dict(preset.values)
+            sweep = dict(preset.sweep)
+            if sweep == self.card.sweep:
+                sweep = {k: v for k, v in sweep.items() if k not in preset.values}
+            same = all(v == values.get(k) for k, v in self.values.items() if k not in self.sweep)
+            if same and sweep == self.sweep:
+                return preset.name
+        return ""
+
     def _still_preset(self) -> None:
-        preset = self._preset(self.preset)
-        if preset is None or self.card is None:
-            return
-        full = {k.name: k.default for k in self.card.knobs} | dict(preset.values)
-        if {**self.values, **dict.fromkeys(self.sweep, 0)} != {
-            **full,
-            **dict.fromkeys(self.sweep, 0),
-        }:
-            self.preset = ""
+        self.preset = self._matching()
 
     # --- undo of values ---
 
@@ -463,7 +469,7 @@ class Lab(QObject):
         self.sweep = {k: list(v) for k, v in run.sweep.items()}
         self.seeds, self.dtype = run.seeds or self.card.seeds, run.dtype or self.card.dtype
         self.device = run.device if run.device in self.store.devices else "cpu"
-        self.preset = run.preset
+        self.preset = self._matching()
         self._committed = dict(self.values)
         if run.predicted:
             self.store.clear_draft()

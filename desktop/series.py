@@ -18,7 +18,7 @@ from desktop.traces import Column
 from engine.messages import Card, MetricCard, Predicted, ViewCard
 
 Array = np.ndarray[Any, Any]
-MOST_SETTINGS = 8  # curves of one sweep in one plot
+MOST_CURVES = 8  # of one sweep in one plot
 
 
 class Setting(NamedTuple):
@@ -125,12 +125,13 @@ def _look(run: Run, current: bool) -> dict[str, Any]:
     return dict(colour_index=run.colour, label=run.shown_name, role=role, seeds=run.seeds)
 
 
-def _shown(run: Run) -> list[Setting]:
+def _shown(run: Run, metrics: int = 1) -> list[Setting]:
     """The settings that are drawn: all, or so many spread over the sweep with both its ends."""
     every = settings(run)
-    if len(every) <= MOST_SETTINGS:
+    most = max(2, MOST_CURVES // metrics)
+    if len(every) <= most:
         return every
-    picks = np.linspace(0, len(every) - 1, MOST_SETTINGS).round().astype(int)
+    picks = np.linspace(0, len(every) - 1, most).round().astype(int)
     return [every[i] for i in picks]
 
 
@@ -145,7 +146,7 @@ def _column(run: Run, metric: str, setting: Setting) -> tuple[Column, slice] | N
 
 def _curves(run: Run, card: Card, view: ViewCard, look: dict[str, Any]) -> Drawn:
     groups: list[list[tuple[str, Array, Array]]] = []  # curves whose steps agree as far as they go
-    for setting in _shown(run):
+    for setting in _shown(run, len(view.metrics)):
         for name in view.metrics:
             found = _column(run, name, setting)
             if found is None or not len(found[0].steps):
@@ -190,7 +191,7 @@ def _curves(run: Run, card: Card, view: ViewCard, look: dict[str, Any]) -> Drawn
 
 def _profiles(run: Run, card: Card, view: ViewCard, look: dict[str, Any]) -> Drawn:
     groups: dict[bytes, list[tuple[str, Array, Array]]] = {}
-    for setting in _shown(run):
+    for setting in _shown(run, len(view.metrics)):
         for name in view.metrics:
             found = _column(run, name, setting)
             if found is None or not len(found[0].steps) or found[0].coords is None:
@@ -299,7 +300,7 @@ def theories(
 
 
 def _theory(p: Predicted, x: Array, values: Array) -> Theory:
-    reason = "" if p.valid else "outside its assumptions: " + "; ".join(p.broken)
+    reason = "" if p.valid else "; ".join(p.broken)
     return Theory(np.asarray(x, float), values, p.text, p.valid, reason)
 
 

@@ -57,6 +57,7 @@ class Window(QMainWindow):
         window_actions.register(self, self.registry)
         self.menus = self.registry.fill(self.menuBar())
         self._recent_menu()
+        self._verdict_dirty = self._actions_dirty = True
         self._build_centre()
         self._build_docks()
         self._build_status()
@@ -72,7 +73,6 @@ class Window(QMainWindow):
         self.focus = self.present = False
         self._arranged = False  # a person has put the docks somewhere
         self._quitting = False
-        self._verdict_dirty = self._actions_dirty = True
         self._last = 0.0
         self._connect()
         self._timer = QTimer(self)
@@ -117,19 +117,21 @@ class Window(QMainWindow):
         ):
             self.docks[name] = dock = Dock(panel, self)
             self.addDockWidget(area, dock)
+            dock.visibilityChanged.connect(lambda _: self._touch_actions())
             dock.topLevelChanged.connect(self._moved)
         self.setCorner(Qt.Corner.BottomLeftCorner, left)
         self.setCorner(Qt.Corner.BottomRightCorner, right)
         self.setTabPosition(right, QTabWidget.TabPosition.North)
         self.setTabPosition(left, QTabWidget.TabPosition.North)
-        self.place_docks()
 
     def place_docks(self) -> None:
         """Left 240: results over runs. Right 320: parameters over the explanation, or both in one place."""
-        d = self.docks
+        d, tall = self.docks, max(self.height() - 60, 400)
         for dock in d.values():
             dock.setFloating(False)
-            dock.show()
+            self.removeDockWidget(
+                dock
+            )  # out of old tabs first: Qt leaves their bar behind otherwise
         self.addDockWidget(Qt.DockWidgetArea.LeftDockWidgetArea, d["gallery"])
         self.splitDockWidget(d["gallery"], d["runs"], Qt.Orientation.Vertical)
         self.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, d["parameters"])
@@ -138,9 +140,17 @@ class Window(QMainWindow):
             d["parameters"].raise_()
         else:
             self.splitDockWidget(d["parameters"], d["explain"], Qt.Orientation.Vertical)
-            self.resizeDocks([d["parameters"], d["explain"]], [60, 40], Qt.Orientation.Vertical)
+            self.resizeDocks(
+                [d["parameters"], d["explain"]],
+                [tall * 6 // 10, tall * 4 // 10],
+                Qt.Orientation.Vertical,
+            )
+        for dock in d.values():
+            dock.show()
         self.resizeDocks([d["gallery"], d["parameters"]], [LEFT, RIGHT], Qt.Orientation.Horizontal)
-        self.resizeDocks([d["gallery"], d["runs"]], [62, 38], Qt.Orientation.Vertical)
+        self.resizeDocks(
+            [d["gallery"], d["runs"]], [tall * 6 // 10, tall * 4 // 10], Qt.Orientation.Vertical
+        )
         self._low = self.height() < LOW
         self._arranged = False
 
@@ -279,7 +289,7 @@ class Window(QMainWindow):
 
     def _plot_menu(self, cell: Cell) -> None:
         self.asked = cell
-        self._popup(window_actions.PLOT_MENU, self.cursor().pos())
+        self._popup(window_actions.PLOT_MENU, cell.plot.menu_position())
 
     def _popup(self, names: tuple[str, ...], at: QPoint) -> None:
         menu = self.registry.menu(names, self)

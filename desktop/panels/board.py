@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from PySide6.QtCore import QEvent, QObject, QSize, Qt, Signal
+from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import (
     QFrame,
@@ -165,7 +165,6 @@ class Board(QWidget):
             self.cells.append(cell)
             plot.crosshair_moved.connect(lambda x, c=cell: self._cross(c, x))
             plot.menu_requested.connect(lambda c=cell: self.menu_wanted.emit(c))
-            plot.installEventFilter(self)
         self.empty.setVisible(not self.cells)
         self.split.setVisible(bool(self.cells))
         if self.cells:
@@ -174,14 +173,6 @@ class Board(QWidget):
             total = max(self.split.height(), 500)
             self.split.setSizes([total * 3 // 5, total * 2 // 5])
         self._whole()
-
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        if event.type() == QEvent.Type.ContextMenu:
-            for cell in self.cells:
-                if cell.plot is watched:
-                    self.menu_wanted.emit(cell)
-                    return True
-        return False
 
     def _cross(self, source: Cell, x: float) -> None:
         """The same step in every plot whose abscissa is the step."""
@@ -254,7 +245,7 @@ class Board(QWidget):
         for i, cell in enumerate(self.cells):
             for key in [k for k in self._drawn if k[0] == i and k[1] not in names]:
                 for name in self._drawn.pop(key):
-                    cell.plot.remove(name)
+                    self._take_out(i, name)
             for run in runs:
                 if self._all or run.id in self._dirty:
                     self._feed_run(i, cell, run)
@@ -270,13 +261,22 @@ class Board(QWidget):
             drawn = series.Drawn({})  # one matrix at a time
         before = self._drawn.get((i, run.id), set())
         for gone in before - set(drawn.measured):
-            cell.plot.remove(gone)
+            self._take_out(i, gone)
+        if current and not before and drawn.measured:
+            self._theory_dirty = True  # it belongs to this run's curves from now on
         for key, measured in drawn.measured.items():
             cell.plot.set_measured(key, measured)
         self._drawn[(i, run.id)] = set(drawn.measured)
         if self._over_steps(cell) and drawn.measured:
             marks = series.events(run, self.card) if current else []
             cell.plot.set_events(f"{run.id}/0", marks)
+
+    def _take_out(self, i: int, key: str) -> None:
+        """A curve leaves a plot, and the theory drawn with it."""
+        self.cells[i].plot.remove(key)
+        kept = {n: owner for n, owner in self._theory.get(i, {}).items() if owner != key}
+        if len(kept) != len(self._theory.get(i, {})):
+            self._theory[i], self._theory_dirty = kept, True
 
     def _feed_theory(self) -> None:
         """The theory of the values on the sliders, or else of the current run."""
@@ -291,13 +291,14 @@ class Board(QWidget):
         predicted = draft + [p for p in own if p.prediction not in replaced]
         for i, cell in enumerate(self.cells):
             lines = series.theories(predicted, self.card, cell.view, run)
-            before = self._theory.get(i, {})
-            if before and set(before) - set(lines):
-                cell.plot.remove("theory")
-                before = {}
+            keys = self._drawn.get((i, run.id), set()) if run else set()
+            owner = min(keys, default="theory")
+            for name, old in self._theory.get(i, {}).items():
+                if name not in lines or old != owner:
+                    cell.plot.remove_theory(old, name)
             for name, theory in lines.items():
-                cell.plot.set_theory("theory", name, theory)
-            self._theory[i] = dict.fromkeys(lines, "theory")
+                cell.plot.set_theory(owner, name, theory)
+            self._theory[i] = dict.fromkeys(lines, owner)
 
     def _known(self, prediction: str) -> bool:
         return self.card is not None and any(p.name == prediction for p in self.card.predictions)

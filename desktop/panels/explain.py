@@ -14,6 +14,7 @@ from desktop import theme
 from desktop.lab import Lab
 from desktop.naming import number
 from desktop.panels.common import Panel, label, plain
+from desktop.panels.gallery import spelt
 from desktop.store import Store
 from desktop.widgets.formula import FormulaLabel
 from engine.messages import Card
@@ -31,8 +32,7 @@ def page_html(card: Card) -> str:
     if card.presets:
         parts.append("<p><b>Try</b></p>")
         parts += [
-            f'<p><a href="preset:{i}">{html.escape(p.name.replace("_", " ").capitalize())}</a>. '
-            f"{html.escape(p.text)}</p>"
+            f'<p><a href="preset:{i}">{html.escape(spelt(p.name))}</a>. {html.escape(p.text)}</p>'
             for i, p in enumerate(card.presets)
         ]
     if conventions := dict.fromkeys(p.convention for p in card.predictions if p.convention):
@@ -84,7 +84,6 @@ class Explain(Panel):
         self.page.setAccessibleName("Explanation")
         self.page.anchorClicked.connect(self._clicked)
         inside = QWidget()
-        inside.setAutoFillBackground(False)
         self._column = QVBoxLayout(inside)
         self._column.setContentsMargins(8, 0, 8, 8)
         self._column.setSpacing(6)
@@ -102,6 +101,7 @@ class Explain(Panel):
         self.scroll.setAccessibleName("Explanation")
         self.scroll.setWidget(inside)
         self.scroll.viewport().setAutoFillBackground(False)
+        inside.setAutoFillBackground(False)  # setWidget turns it on
         self.body.addWidget(self.scroll, 1)
         lab.values_changed.connect(self.show_numbers)
         lab.store.draft_changed.connect(self.show_numbers)

@@ -20,11 +20,29 @@ AREAS = {
 
 
 def area_title(area: str) -> str:
-    return AREAS.get(area, area.replace("_", " ").capitalize())
+    return AREAS.get(area) or spelt(area)
+
+
+WORDS = {
+    "ntk": "NTK",
+    "xor": "XOR",
+    "sgd": "SGD",
+    "lora": "LoRA",
+    "mup": "μP",
+    "relu": "ReLU",
+    "adam": "Adam",
+}
+
+
+def spelt(key: str) -> str:
+    """A key in words: `sgd_stability` is "SGD stability"."""
+    words = [WORDS.get(w, w) for w in key.replace("-", "_").split("_")]
+    text = " ".join(words)
+    return text if words[0] in WORDS.values() else text[:1].upper() + text[1:]
 
 
 def short_title(card: Card) -> str:
-    return card.name.partition("/")[2].replace("_", " ").capitalize()
+    return spelt(card.name.partition("/")[2])
 
 
 class Gallery(Panel):
@@ -92,7 +110,7 @@ class Gallery(Panel):
                 entry.setToolTip(0, card.title)
                 if card.name == self._current:
                     for preset in card.presets:
-                        child = QTreeWidgetItem(entry, [preset.name.replace("_", " ").capitalize()])
+                        child = QTreeWidgetItem(entry, [spelt(preset.name)])
                         child.setData(0, KEY, (card.name, preset.name))
                         child.setToolTip(0, preset.text)
                     entry.setExpanded(True)

@@ -20,6 +20,7 @@ from PySide6.QtWidgets import (
 from desktop import theme
 from desktop.lab import Lab
 from desktop.panels.common import Panel, label
+from desktop.panels.gallery import spelt
 from desktop.widgets.knob import KnobControl
 from desktop.widgets.knob_values import Ticks
 from engine.spec import Knob, Value
@@ -160,7 +161,7 @@ class Parameters(Panel):
         with QSignalBlocker(self.preset):
             self.preset.clear()
             for preset in card.presets:
-                self.preset.addItem(preset.name.replace("_", " ").capitalize(), preset.name)
+                self.preset.addItem(spelt(preset.name), preset.name)
             self.preset.addItem(OWN.capitalize(), "")
         self.preset.setVisible(bool(card.presets))
         self.scroll.verticalScrollBar().setValue(0)
