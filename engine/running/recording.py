@@ -89,6 +89,8 @@ def record(
 
     Tensors that `fn` closes over count as constants. Raises CannotRecord.
     """
+    # Copies: one tensor given twice (a state that keeps its own start, at step 0) is two arguments all the same.
+    examples = tuple(v.clone() for v in examples)
     try:
         graph_module = make_fx(fn)(*examples)
     except Exception as e:
