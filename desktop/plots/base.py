@@ -19,7 +19,8 @@ from PySide6.QtWidgets import QSizePolicy, QToolButton, QWidget
 from desktop import theme
 from desktop.plots import axes, paper
 from desktop.plots.crosshair import Crosshair
-from desktop.plots.marks import Frame, Line, Mark, Quality
+from desktop.plots.geometry import Frame, Quality
+from desktop.plots.marks import Line, Mark
 
 Array = np.ndarray[Any, Any]
 Role = Literal["live", "selected", "ghost", "pinned"]

@@ -71,6 +71,10 @@ class _Curves:
         hit = (self.low[:, part] <= rect.bottom()) & (self.high[:, part] >= rect.top())
         return float(hit.sum())
 
+    def seen(self, k: int, area: QRectF) -> bool:
+        """Whether any of the curve lies in the area."""
+        return bool(((self.low[k] <= area.bottom()) & (self.high[k] >= area.top())).any())
+
     def extent(self, k: int, left: float, right: float) -> tuple[float, float] | None:
         part = self.columns(QRectF(left, 0, right - left, 1))
         low, high = self.low[k, part], self.high[k, part]
@@ -107,6 +111,8 @@ def place(
         stop = min(area.right(), max(b for _, b in spans))
         places = END if tag.at_end else ALONG
         weight = 4.0 if tag.at_end else 1.0  # theory's label leaves the end only to cover nothing
+        if not curves.seen(k, area):
+            continue
         best: tuple[float, tuple[float, int], QRectF] | None = None
         for order, place_ in enumerate(places):
             right = min(max(start + place_ * (stop - start), area.left() + w), area.right() - 2)

@@ -10,130 +10,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import shiboken6
-from PySide6.QtCore import QLineF, QPointF, QRectF, Qt
-from PySide6.QtGui import QBrush, QColor, QImage, QPainter, QPen, QPolygonF
+from PySide6.QtCore import QPointF, QRectF, Qt
+from PySide6.QtGui import QBrush, QColor, QImage, QPainter, QPainterPath, QPen, QPolygonF
 
 from desktop.plots.decimate import decimate, envelope, runs_of_finite
+from desktop.plots.geometry import Frame, Quality, bounded, clipped, dashed, polygon, pool, simple
 
 Array = np.ndarray[Any, Any]
-
-
-@dataclass(frozen=True)
-class Frame:
-    """The data's rectangle on the paper, and the range of axis coordinates that it shows."""
-
-    left: float
-    top: float
-    width: float
-    height: float
-    x0: float
-    x1: float
-    y0: float
-    y1: float
-
-    @property
-    def rect(self) -> QRectF:
-        return QRectF(self.left, self.top, self.width, self.height)
-
-    def px(self, x: Any) -> Any:
-        return self.left + (np.asarray(x) - self.x0) * (self.width / (self.x1 - self.x0))
-
-    def py(self, y: Any) -> Any:
-        return self.top + (self.y1 - np.asarray(y)) * (self.height / (self.y1 - self.y0))
-
-    def x_of(self, px: float) -> float:
-        return self.x0 + (px - self.left) * (self.x1 - self.x0) / self.width
-
-    def y_of(self, py: float) -> float:
-        return self.y1 - (py - self.top) * (self.y1 - self.y0) / self.height
-
-
-@dataclass(frozen=True)
-class Quality:
-    """How to draw: quickly while data stream in, finely when at rest, as vectors in a file."""
-
-    fine: bool = True
-    vector: bool = False
-    ratio: float = 1.0  # device pixels a pixel
-
-
-def _doubles(address_of: Any, count: int) -> Array:
-    """Qt's memory as numpy sees it. The stubs know neither this constructor nor that a VoidPtr is a buffer."""
-    buffer: Any = shiboken6.VoidPtr(address_of, count * 8, True)  # type: ignore[call-arg]
-    return np.frombuffer(buffer, dtype=np.float64)
-
-
-def polygon(px: Array, py: Array) -> QPolygonF:
-    """The points as a QPolygonF, copied at once instead of one by one."""
-    shape = QPolygonF()
-    shape.resize(len(px))
-    if len(px):
-        both = _doubles(shape.data(), 2 * len(px)).reshape(-1, 2)
-        both[:, 0], both[:, 1] = px, py
-    return shape
-
-
-class _Pool:
-    """QLineF objects over one numpy array, so that thousands of segments reach QPainter without being built in
-    Python one at a time."""
-
-    def __init__(self) -> None:
-        self.memory = np.zeros((0, 4))
-        self.lines: list[QLineF] = []
-
-    def fill(self, segments: Array) -> list[QLineF]:
-        n = len(segments)
-        if n > len(self.memory):
-            self.memory = np.zeros((max(2 * len(self.memory), n, 4096), 4))
-            start, step = self.memory.ctypes.data, self.memory.strides[0]
-            self.lines = [
-                shiboken6.wrapInstance(start + k * step, QLineF)  # type: ignore[misc]
-                for k in range(len(self.memory))
-            ]
-        self.memory[:n] = segments
-        return self.lines[:n]
-
-
-_pool = _Pool()
-
-
-def _simple(pieces: list[tuple[Array, Array]], f: Frame) -> bool:
-    """Whether Qt's own stroke, with its clean corners, is cheap: few points that hardly cross themselves."""
-    if sum(len(px) for px, _ in pieces) > 400:
-        return False
-    length = sum(float(np.abs(np.diff(py)).sum()) for _, py in pieces)
-    return length < 6 * f.height
-
-
-def dashed(px: Array, py: Array, dashes: tuple[float, ...]) -> Array:
-    """Segments (m, 4) of a polyline drawn in dashes of these lengths in pixels.
-
-    A dash is measured along the curve, or along the x axis where the curve is so ragged that it would dissolve.
-    """
-    steps = np.hypot(np.diff(px), np.diff(py))
-    if steps.sum() > 6 * abs(px[-1] - px[0]) + 100:
-        steps = np.abs(np.diff(px))
-    s = np.concatenate([[0.0], np.cumsum(steps)])
-    period = float(sum(dashes))
-    edges = np.cumsum(dashes)[:-1]
-    count = int(s[-1] // period) + 1
-    cuts = (np.arange(count)[:, None] * period + np.concatenate([[0.0], edges])).ravel()
-    cuts = cuts[(cuts > 0) & (cuts < s[-1])]
-    at = np.concatenate([s, cuts])
-    order = np.argsort(at, kind="stable")
-    at = at[order]
-    x = np.concatenate([px, np.interp(cuts, s, px)])[order]
-    y = np.concatenate([py, np.interp(cuts, s, py)])[order]
-    middle = np.mod(0.5 * (at[1:] + at[:-1]), period)
-    drawn = np.searchsorted(edges, middle, "right") % 2 == 0
-    segments = np.stack([x[:-1], y[:-1], x[1:], y[1:]], axis=1)
-    return np.asarray(segments[drawn])
-
-
-def _bounded(values: Array, low: float, size: float) -> Array:
-    """Pixels far outside the view overflow the rasteriser: brought near, on the same side."""
-    return np.clip(values, low - 20 * size - 1000, low + 21 * size + 1000)
 
 
 class Mark:
@@ -165,8 +48,8 @@ class Line(Mark):
         """The curve in pixels, one pair of arrays for each piece between gaps."""
         if self._kept is None or self._kept[0] != f:
             x, y = decimate(self.x, self.y, f.x0, f.x1, max(1, int(f.width)))
-            px = _bounded(f.px(x), f.left, f.width)
-            py = _bounded(f.py(y), f.top, f.height)
+            px = bounded(f.px(x), f.left, f.width)
+            py = bounded(f.py(y), f.top, f.height)
             self._kept = (f, [(px[s], py[s]) for s in runs_of_finite(px, py)])
             self._segments = None
         return self._kept[1]
@@ -193,19 +76,22 @@ class Line(Mark):
         p.setBrush(Qt.BrushStyle.NoBrush)
         p.setRenderHint(QPainter.RenderHint.Antialiasing, True)
         pieces = self.pieces(f)
-        if q.vector or (not self.dashes and (width * q.ratio <= 1 or _simple(pieces, f))):
+        if q.vector or (not self.dashes and (width * q.ratio <= 1 or simple(pieces, f))):
             pen.setJoinStyle(Qt.PenJoinStyle.RoundJoin)
             if self.dashes:
                 pen.setCapStyle(Qt.PenCapStyle.FlatCap)
                 pen.setDashPattern([d / width for d in self.dashes])
             p.setPen(pen)
+            if q.vector:
+                box = f.rect.adjusted(0, -1, 0, 1)
+                pieces = [part for px, py in pieces for part in clipped(px, py, box)]
             for px, py in pieces:
                 p.drawPolyline(polygon(px, py))
         else:
             square = Qt.PenCapStyle.FlatCap if self.dashes else Qt.PenCapStyle.SquareCap
             pen.setCapStyle(square)  # square caps close the corners between segments
             p.setPen(pen)
-            p.drawLines(_pool.fill(self._cut(pieces)))
+            p.drawLines(pool.fill(self._cut(pieces)))
         p.setPen(Qt.PenStyle.NoPen)
         p.setBrush(QBrush(self.colour))
         for px, py in pieces:
@@ -239,8 +125,8 @@ class Band(Mark):
             x, low, high = envelope(
                 self.x, self.low, self.high, f.x0, f.x1, max(1, int(f.width) // 2)
             )
-            px = _bounded(f.px(x), f.left, f.width)
-            a, b = (_bounded(f.py(v), f.top, f.height) for v in (low, high))
+            px = bounded(f.px(x), f.left, f.width)
+            a, b = (bounded(f.py(v), f.top, f.height) for v in (low, high))
             parts = runs_of_finite(px, a, b)
             self._edges = [(px[s], edge[s]) for s in parts for edge in (a, b)]
             self._kept = (
@@ -261,7 +147,14 @@ class Band(Mark):
         p.setBrush(colour)
         p.setRenderHint(QPainter.RenderHint.Antialiasing, True)
         for piece in self._pieces(f):
-            p.drawPolygon(piece, Qt.FillRule.WindingFill)
+            if q.vector and not f.rect.contains(piece.boundingRect()):
+                frame, shape = QPainterPath(), QPainterPath()
+                frame.addRect(f.rect)
+                shape.setFillRule(Qt.FillRule.WindingFill)
+                shape.addPolygon(piece)
+                p.drawPath(shape.intersected(frame))
+            else:
+                p.drawPolygon(piece, Qt.FillRule.WindingFill)
 
 
 @dataclass
@@ -291,15 +184,18 @@ class Points(Mark):
         p.setPen(QPen(self.colour, 1.2))
         if self.low is not None and self.high is not None:
             for x, a, b in zip(px, f.py(self.low), f.py(self.high), strict=True):
-                if np.isfinite([x, a, b]).all() and abs(a - b) > 0.5:
-                    p.drawLine(QPointF(x, a), QPointF(x, b))
-                    for y in (a, b):
+                if not f.left - 1 <= x <= f.left + f.width + 1:
+                    continue
+                ends = np.clip([a, b], f.top, f.top + f.height)
+                if np.isfinite([x, *ends]).all() and abs(a - b) > 0.5:
+                    p.drawLine(QPointF(x, ends[0]), QPointF(x, ends[1]))
+                    for y in ends:
                         p.drawLine(QPointF(x - 3, y), QPointF(x + 3, y))
         p.setBrush(QBrush(self.colour))
         p.setPen(Qt.PenStyle.NoPen)
         r = self.size / 2
         for x, y in zip(px, py, strict=True):
-            if not np.isfinite([x, y]).all():
+            if not np.isfinite([x, y]).all() or not f.rect.adjusted(-1, -1, 1, 1).contains(x, y):
                 continue
             if self.shape % 3 == 0:
                 p.drawEllipse(QPointF(x, y), r, r)
@@ -327,7 +223,8 @@ class Bars(Mark):
         x = np.repeat(self.edges, 2)
         y = np.concatenate([[self.base], np.repeat(self.heights, 2), [self.base]])
         y = np.where(np.isfinite(y), y, self.base)
-        shape = polygon(_bounded(f.px(x), f.left, f.width), _bounded(f.py(y), f.top, f.height))
+        px = np.clip(f.px(x), f.left, f.left + f.width)  # exact for a shape of right angles
+        shape = polygon(px, np.clip(f.py(y), f.top - 1, f.top + f.height))
         p.setRenderHint(QPainter.RenderHint.Antialiasing, False)
         fill = QColor(self.colour)
         fill.setAlphaF(self.alpha)
@@ -367,7 +264,7 @@ class Cells(Mark):
             cuts = np.flatnonzero(np.any(row[1:] != row[:-1], axis=1)) + 1
             for a, b in zip([0, *cuts], [*cuts, columns], strict=True):  # equal neighbours as one
                 p.setBrush(QColor(*(int(c) for c in row[a])))
-                overlap = 0.15  # hides the hairlines that viewers leave between rectangles
+                overlap = 0.6  # hides the hairlines that viewers leave between rectangles
                 p.drawRect(
                     QRectF(
                         self.rect.left() + a * w,

@@ -21,8 +21,9 @@ from desktop.plots import axes, paper
 from desktop.plots.base import Content, PlotView
 from desktop.plots.colours import cividis, diverging, painted
 from desktop.plots.curves import ORDER
+from desktop.plots.geometry import Frame, Quality
 from desktop.plots.histogram import current
-from desktop.plots.marks import Cells, Frame, Quality
+from desktop.plots.marks import Cells
 
 Array = np.ndarray[Any, Any]
 BAR, GAP = 10.0, 12.0  # width of a colour bar, space between maps
@@ -126,10 +127,9 @@ class MatrixPlot(PlotView):
             if k and k % across == 0:
                 x, y = area.left(), y + head + height + GAP
             m.rect = QRectF(x, y + head, width, height)
-            p.setFont(small)
-            p.setPen(QColor(look.t.text if m.name.startswith("theory") else look.t.muted))
+            ink = look.t.text if m.name.startswith("theory") else look.t.muted
             text = metrics.elidedText(m.name, Qt.TextElideMode.ElideRight, width + GAP)
-            p.drawText(QRectF(x, y, width + GAP, head), int(Qt.AlignmentFlag.AlignLeft), text)
+            paper.write(p, look, QRectF(x, y, width + GAP, head), text, ink, small)
             Cells(painted(m.values, m.low, m.high, m.table, look.t.hairline), m.rect).paint(p, f, q)
             p.setPen(QPen(QColor(look.t.hairline), 1))
             p.setBrush(Qt.BrushStyle.NoBrush)
@@ -139,7 +139,7 @@ class MatrixPlot(PlotView):
                 self._bar(p, QRectF(x + GAP, m.rect.top(), BAR, height), m, look, q, f)
                 x += BAR + marks
             x += GAP
-        if self.cell is not None:
+        if self.cell is not None and not look.file:
             free = QRectF(x, y + head, area.right() - x, height)
             self._read_cell(p, look, metrics, free if across == 2 and len(self.maps) == 3 else None)
 
@@ -163,14 +163,11 @@ class MatrixPlot(PlotView):
         self, p: QPainter, rect: QRectF, m: Map, look: paper.Look, q: Quality, f: Frame
     ) -> None:
         Cells(m.table[::-1][:, None], rect).paint(p, f, q)
-        p.setFont(look.font(11))
-        p.setPen(QColor(look.t.muted))
-        line = QFontMetricsF(look.font(11)).height()
+        face = look.font(11)
+        line = QFontMetricsF(face).height()
         for y, text in zip((rect.bottom(), rect.center().y(), rect.top()), _ends(m), strict=True):
             at = min(max(y - line / 2, rect.top()), rect.bottom() - line)
-            p.drawText(
-                QRectF(rect.right() + 4, at, 80, line), int(Qt.AlignmentFlag.AlignLeft), text
-            )
+            paper.write(p, look, QRectF(rect.right() + 4, at, 80, line), text, look.t.muted, face)
 
     def _read_cell(
         self, p: QPainter, look: paper.Look, metrics: QFontMetricsF, free: QRectF | None
@@ -192,12 +189,11 @@ class MatrixPlot(PlotView):
             last = self.maps[-1].rect
             free = QRectF(self.maps[0].rect.left(), last.bottom() + 4, self.width(), 0)
             lines = ["   ".join(lines)]
-        p.setPen(QColor(look.t.text))
         for k, text in enumerate(lines):
             at = QRectF(
                 free.left(), free.top() + k * metrics.height(), self.width(), metrics.height()
             )
-            p.drawText(at, int(Qt.AlignmentFlag.AlignLeft), text)
+            paper.write(p, look, at, text, look.t.text, look.font(11))
 
     def _cell_lines(self) -> list[str]:
         if self.cell is None:

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QLineF, QPointF, QRectF, Qt
-from PySide6.QtGui import QColor, QFont, QFontMetricsF, QPainter, QPen, QPolygonF
+from PySide6.QtGui import QColor, QFont, QFontMetricsF, QPainter, QPainterPath, QPen, QPolygonF
 
 from desktop import theme
 from desktop.plots import axes, labels
-from desktop.plots.marks import Frame, Quality
+from desktop.plots.geometry import Frame, Quality
 from desktop.theme_tokens import Tokens
 from desktop.theme_vision import mix
 
@@ -32,6 +32,8 @@ class Look:
 
     t: Tokens
     scale: float = 1.0
+    file: bool = False  # no crosshair, nothing of the hand
+    outlines: bool = False  # text as shapes, for files that may meet a machine without the fonts
 
     def font(self, size: int, weight: int = 400) -> QFont:
         face = QFont(theme.font(13, weight))
@@ -47,6 +49,46 @@ class Look:
     def faded(self, colour: str, strength: float) -> str:
         """`colour` at that strength, as an opaque colour: translucent strokes would add up where they cross."""
         return mix(self.t.surface, colour, strength)
+
+
+LEFT, RIGHT, CENTRE, MIDDLE = (
+    Qt.AlignmentFlag.AlignLeft,
+    Qt.AlignmentFlag.AlignRight,
+    Qt.AlignmentFlag.AlignHCenter,
+    Qt.AlignmentFlag.AlignVCenter,
+)
+
+
+def write(
+    p: QPainter,
+    look: Look,
+    box: QRectF,
+    text: str,
+    colour: str | QColor,
+    face: QFont,
+    align: Qt.AlignmentFlag = LEFT,
+) -> None:
+    """A line of text in `box`."""
+    p.setFont(face)
+    if not look.outlines:
+        p.setPen(QColor(colour))
+        p.drawText(box, int(align), text)
+        return
+    metrics = QFontMetricsF(face)
+    x, y = box.left(), box.top()
+    width = metrics.horizontalAdvance(text)
+    if align & RIGHT:
+        x = box.right() - width
+    elif align & CENTRE:
+        x = box.center().x() - width / 2
+    if align & MIDDLE:
+        y = box.center().y() - metrics.height() / 2
+    shape = QPainterPath()
+    shape.setFillRule(Qt.FillRule.WindingFill)  # Inter's contours overlap
+    shape.addText(x, y + metrics.ascent(), face, text)
+    p.setPen(Qt.PenStyle.NoPen)
+    p.setBrush(QColor(colour))
+    p.drawPath(shape)
 
 
 @dataclass
@@ -105,7 +147,7 @@ def draw(
         _axes(p, f, look, x_ticks, y_ticks, small)
     _labels(plot, p, f, look, memory, events)
     plot.paint_over(p, f, look, quality)
-    if plot.crosshair.x is not None and plot.has_axes:
+    if plot.crosshair.x is not None and plot.has_axes and not look.file:
         _crosshair(plot, p, f, look)
 
 
@@ -134,17 +176,13 @@ def _headings(
     ):
         if not text:
             continue
-        p.setFont(face)
-        p.setPen(QColor(ink))
         metrics = QFontMetricsF(face)
         shown = metrics.elidedText(text, Qt.TextElideMode.ElideRight, room)
         box = QRectF(paper.left() + PAD, y, room, metrics.height())
-        p.drawText(box, int(Qt.AlignmentFlag.AlignLeft), shown)
+        write(p, look, box, shown, ink, face)
         if note:
-            p.setFont(small)
-            p.setPen(QColor(look.t.muted))
             box.setLeft(box.left() + metrics.horizontalAdvance(shown))
-            p.drawText(box, int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter), note)
+            write(p, look, box, note, look.t.muted, small, LEFT | MIDDLE)
         y += metrics.height()
     return y + 8
 
@@ -153,11 +191,9 @@ def _x_label(
     plot: PlotView, p: QPainter, paper: QRectF, bottom: float, look: Look, small: QFont
 ) -> float:
     height = QFontMetricsF(small).height()
-    p.setFont(small)
-    p.setPen(QColor(look.t.muted))
     box = QRectF(paper.left() + PAD, bottom - height, paper.width() - 2 * PAD, height)
     text = plot.x_label + (" (log)" if plot.x_scale == "log" and plot.has_axes else "")
-    p.drawText(box, int(Qt.AlignmentFlag.AlignHCenter), text)
+    write(p, look, box, text, look.t.muted, small, CENTRE)
     return bottom - height - 1
 
 
@@ -189,31 +225,27 @@ def _axes(
     for ticks, places in ((4.0, y_ticks.places), (2.0, y_ticks.small)):
         for y in places:
             p.drawLine(QLineF(f.left - ticks, f.py(y), f.left, f.py(y)))
-    p.setFont(small)
-    p.setPen(QColor(look.t.muted))
     metrics = QFontMetricsF(small)
     line, edge = metrics.height(), -math.inf
     for x, text in zip(x_ticks.places, x_ticks.labels, strict=True):
         w = metrics.horizontalAdvance(text)
         at = min(f.px(x) - w / 2, f.left + f.width + PAD - w)  # the last one stays on the paper
         if at > edge + 6:
-            p.drawText(QRectF(at, base + 5, w + 1, line), int(Qt.AlignmentFlag.AlignLeft), text)
+            write(p, look, QRectF(at, base + 5, w + 1, line), text, look.t.muted, small)
             edge = at + w
     for y, text in zip(y_ticks.places, y_ticks.labels, strict=True):
         box = QRectF(f.left - 200, f.py(y) - line / 2, 193, line)
-        p.drawText(box, int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter), text)
+        write(p, look, box, text, look.t.muted, small, RIGHT | MIDDLE)
 
 
 def _waiting(p: QPainter, f: Frame, look: Look) -> None:
-    p.setFont(look.font(11))
-    p.setPen(QColor(look.t.muted))
-    p.drawText(f.rect, int(Qt.AlignmentFlag.AlignCenter), "waiting for the first reading")
+    text = "waiting for the first reading"
+    write(p, look, f.rect, text, look.t.muted, look.font(11), CENTRE | MIDDLE)
 
 
 def _events(plot: PlotView, p: QPainter, f: Frame, look: Look, small: QFont) -> list[QRectF]:
     """Thin vertical ticks with a small flag; the words where there is room. Returns what must stay uncovered."""
     metrics, taken = QFontMetricsF(small), []
-    p.setFont(small)
     edge = -math.inf
     marks = sorted({(x, text) for list_ in plot.events.values() for x, text in list_})
     for x, text in marks:
@@ -232,8 +264,7 @@ def _events(plot: PlotView, p: QPainter, f: Frame, look: Look, small: QFont) -> 
         width = metrics.horizontalAdvance(text)
         box = QRectF(px + FLAG + 3, f.top - 3, width, metrics.height())
         if box.left() > edge + 4 and box.right() < f.left + f.width:
-            p.setPen(QColor(look.t.muted))
-            p.drawText(box, int(Qt.AlignmentFlag.AlignLeft), text)
+            write(p, look, box, text, look.t.muted, small)
             edge = box.right()
             taken.append(box)
     return taken
@@ -260,14 +291,13 @@ def _labels(
         tags, sizes, area, memory.choices, taken, [o for o in others if o]
     )
     for placed in memory.placed:
-        p.setFont(look.font(11, 600 if placed.tag.bold else 400))
         halo = QColor(look.t.surface)
         halo.setAlphaF(0.75)
         p.setPen(Qt.PenStyle.NoPen)
         p.setBrush(halo)
         p.drawRect(placed.rect)
-        p.setPen(placed.tag.colour)
-        p.drawText(placed.rect, int(Qt.AlignmentFlag.AlignCenter), placed.tag.text)
+        face = look.font(11, 600 if placed.tag.bold else 400)
+        write(p, look, placed.rect, placed.tag.text, placed.tag.colour, face, CENTRE | MIDDLE)
 
 
 def _crosshair(plot: PlotView, p: QPainter, f: Frame, look: Look) -> None:
