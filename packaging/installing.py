@@ -88,9 +88,10 @@ def pip(*words: str | Path) -> None:
         for line in process.stdout:
             lines.append(line)
             if fetched := re.match(
-                r" *(?:Downloading|Using cached|Processing) (?:\S*/)?(\w+)-([\d.]+\d)\S*(.*)", line
+                r" *(?:Downloading|Using cached|Processing) (?:\S*/)?(\w+)-([\d.]+\d)\S*( \(\d.*\))?",
+                line,
             ):
-                say("  {} {}{}".format(*fetched.groups()))
+                say("  {} {}{}".format(*fetched.groups("")))
     if not process.returncode:
         return
     log = VENV / "install.log"
