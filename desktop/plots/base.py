@@ -94,7 +94,7 @@ class Reading:
 
 
 class PlotView(QWidget):
-    crosshair_moved = Signal(float)  # x in the data's own units, by hand or key
+    crosshair_moved = Signal(float)  # x in the data's own units, by hand or key; NaN: put away
     menu_requested = Signal()  # at menu_position()
     follow_changed = Signal(bool)
     has_axes = True  # a matrix has none

@@ -6,6 +6,7 @@ Shift ten at once), Home and End to the ends, Escape puts it away, and every sto
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,10 +40,17 @@ class Crosshair(QObject):
         plot.installEventFilter(self)
 
     def set(self, x: float | None) -> None:
+        """Put it at x, or away for None and NaN; emits nothing."""
+        x = None if x is None or math.isnan(x) else x
         if x != self.x:
             self.x = x
             self._held = False
             self.plot.update()
+
+    def _away(self) -> None:
+        if self.x is not None:
+            self.set(None)
+            self.moved.emit(math.nan)  # so that linked plots put theirs away too
 
     def _go(self, x: float, held: bool) -> None:
         stops = self.plot.stops()
@@ -74,7 +82,7 @@ class Crosshair(QObject):
             return True
         if kind == QEvent.Type.Leave:
             if not self._held:
-                self.set(None)
+                self._away()
             return False
         if kind == QEvent.Type.Wheel and isinstance(event, QWheelEvent):
             return self._wheel(event)
@@ -111,7 +119,7 @@ class Crosshair(QObject):
         elif f.rect.contains(at):
             self._go(axes.from_axis(f.x_of(at.x()), self.plot.x_scale), held=False)
         elif not self._held:
-            self.set(None)
+            self._away()
         return False
 
     def _wheel(self, event: QWheelEvent) -> bool:
@@ -131,7 +139,7 @@ class Crosshair(QObject):
         if key in (Qt.Key.Key_Left, Qt.Key.Key_Right, Qt.Key.Key_Home, Qt.Key.Key_End):
             self._step(key, 10 if event.modifiers() & Qt.KeyboardModifier.ShiftModifier else 1)
         elif key == Qt.Key.Key_Escape and self.x is not None:
-            self.set(None)
+            self._away()
         elif key in (Qt.Key.Key_Plus, Qt.Key.Key_Equal):
             plot.zoom(WHEEL, middle)
         elif key == Qt.Key.Key_Minus:

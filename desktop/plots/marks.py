@@ -90,6 +90,8 @@ class Line(Mark):
         else:
             square = Qt.PenCapStyle.FlatCap if self.dashes else Qt.PenCapStyle.SquareCap
             pen.setCapStyle(square)  # square caps close the corners between segments
+            # on a fine screen the steps of a moving line are too small to see, and cost a third
+            p.setRenderHint(QPainter.RenderHint.Antialiasing, q.fine or q.ratio < 2)
             p.setPen(pen)
             p.drawLines(pool.fill(self._cut(pieces)))
         p.setPen(Qt.PenStyle.NoPen)
@@ -145,7 +147,8 @@ class Band(Mark):
         colour.setAlphaF(self.alpha)
         p.setPen(Qt.PenStyle.NoPen)
         p.setBrush(colour)
-        p.setRenderHint(QPainter.RenderHint.Antialiasing, True)
+        # smooth edges take three times as long, and what moves is not seen so closely
+        p.setRenderHint(QPainter.RenderHint.Antialiasing, q.fine)
         for piece in self._pieces(f):
             if q.vector and not f.rect.contains(piece.boundingRect()):
                 frame, shape = QPainterPath(), QPainterPath()
