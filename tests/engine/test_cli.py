@@ -1,0 +1,170 @@
+"""The command line: what it prints, what it refuses, what a session survives."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from engine.cli import main
+
+NAME = "generalisation/xor_clusters"
+SMALL = ["--set", "d=200", "--set", "n=50", "--set", "width=32", "--set", "steps=40"]
+
+
+def call(capsys, *words):
+    status = main(list(words))
+    got = capsys.readouterr()
+    return status, got.out, got.err
+
+
+def test_list_and_show_give_what_other_tools_rely_on(capsys):
+    status, out, _ = call(capsys, "list", "--json")
+    assert status == 0
+    cards = {c["name"]: c for c in json.loads(out)}
+    assert NAME in cards
+    for card in cards.values():
+        assert {
+            "name",
+            "title",
+            "area",
+            "knobs",
+            "metrics",
+            "presets",
+            "claims",
+            "references",
+        } <= set(card)
+        for k in card["knobs"]:
+            assert {
+                "name",
+                "default",
+                "low",
+                "high",
+                "scale",
+                "unit",
+                "hot",
+                "label",
+                "meaning",
+            } <= set(k)
+        assert all({"key", "title", "arxiv"} <= set(r) for r in card["references"])
+    status, out, _ = call(capsys, "show", NAME)
+    assert status == 0 and "Departures" in out and "Presets" in out
+
+
+def test_run_prints_one_object_and_writes_a_session(capsys, tmp_path):
+    path = str(tmp_path / "a.lemma.h5")
+    status, out, _ = call(capsys, "run", NAME, *SMALL, "--seeds", "4", "--out", path, "--json")
+    assert status == 0
+    got = json.loads(out)
+    keys = {
+        "experiment",
+        "values",
+        "seeds",
+        "steps",
+        "metrics",
+        "predictions",
+        "claims",
+        "environment",
+    }
+    assert keys <= set(got)
+    assert got["seeds"] == 4 and got["steps"] == 40 and got["values"]["d"] == 200
+    series = got["metrics"]["test_accuracy"]
+    assert np.shape(series["values"]) == (4, len(series["steps"]))
+    for p in got["predictions"].values():
+        assert {"metric", "steps", "values"} <= set(p)
+    for c in got["claims"]:
+        assert {"text", "outcome", "measured", "expected", "spread", "why"} <= set(c)
+        assert c["outcome"] in ("holds", "fails", "undecided")
+
+    status, out, _ = call(capsys, "info", path, "--json")
+    assert status == 0 and json.loads(out)["runs"][0]["state"] == "done"
+    status, out, _ = call(capsys, "replay", path, "--json")
+    assert status == 0 and json.loads(out)["runs"][0]["outcome"] == "bit-equal"
+    with h5py.File(path) as f:  # plain h5py reads it
+        found = []
+        f.visit(found.append)
+        assert any("test_accuracy" in name for name in found)
+
+    for extension in ("csv", "svg", "pdf", "png"):
+        target = tmp_path / f"plot.{extension}"
+        status, out, err = call(capsys, "export", path, "--to", str(target))
+        assert status == 0, err
+        assert target.stat().st_size > 200
+
+
+def test_sweeps_name_their_members(capsys):
+    status, out, _ = call(
+        capsys, "run", NAME, *SMALL, "--set", "lr=0.01,0.02", "--seeds", "2", "--json"
+    )
+    got = json.loads(out)
+    assert status == 0 and got["members"]["lr"] == [0.01, 0.01, 0.02, 0.02]
+    assert len(got["metrics"]["train_loss"]["values"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["frob"], "frob"),
+        (["run"], "NAME"),
+        (["run", "no/thing"], "no experiment no/thing"),
+        (["run", NAME, "--set", "lr=7"], "lr = 7 lies outside [0.005, 0.2]"),
+        (["run", NAME, "--set", "lr"], "KNOB=VALUE"),
+        (["run", NAME, "--set", "lr=fast"], "lr = fast is not a number"),
+        (["run", NAME, "--set", "n=50.5"], "n = 50.5 is not a whole number"),
+        (["run", NAME, "--set", "lr=nan"], "lr = nan lies outside"),
+        (["run", NAME, "--set", "speed=1"], "no knob speed"),
+        (["run", NAME, "--seeds", "0"], "seeds = 0"),
+        (["run", NAME, "--seeds", "many"], "seeds = many"),
+        (["run", NAME, "--steps", "-3"], "steps = -3"),
+        (["run", NAME, "--preset", "none"], "has no preset none"),
+        (["run", NAME, "--dtype", "float8"], "dtype = float8"),
+        (["run", NAME, "--device", "tpu"], "tpu is not one of"),
+        (["run", NAME, "--out", "/nowhere/at/all/x.h5"], "no folder"),
+        (["run", "signal/depth_to_width", "--steps", "10"], "has no steps"),
+        (["show", "nothing"], "no experiment nothing"),
+        (["verify"], "NAME or --all"),
+        (["info", "/nowhere.lemma.h5"], "nowhere.lemma.h5"),
+        (["replay", __file__], "test_cli.py"),
+        (["export", "/nowhere.lemma.h5", "--to", "a.gif"], "a.gif"),
+        (["export", "/nowhere.lemma.h5"], "--to"),
+    ],
+)  # fmt: skip
+def test_wrong_usage_is_one_clear_line(capsys, words, says):
+    status, out, err = call(capsys, *words)
+    assert status == 2 and out == ""
+    assert says in err and err.startswith("lemmascope: ") and err.count("\n") == 1
+
+
+def test_control_c_leaves_a_readable_file_that_resumes_bit_for_bit(tmp_path):
+    cut, whole = tmp_path / "cut.lemma.h5", tmp_path / "whole.lemma.h5"
+    words = ["run", NAME, "--set", "d=200", "--set", "n=50", "--set", "width=32", "--steps", "1000"]
+    command = [sys.executable, "-m", "engine.cli"]
+    root = Path(__file__).parents[2]
+    process = subprocess.Popen(
+        [*command, *words, "--seeds", "8", "--out", str(cut)],
+        cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    time.sleep(5.5)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    if process.returncode == 0:
+        pytest.skip("the run was over before it was interrupted")
+    assert process.returncode == 130, err.decode()
+    if not cut.exists():  # so early that there was nothing to save
+        pytest.skip("interrupted before the run began")
+    assert b"Traceback" not in err
+    assert main(["resume", str(cut), "--out", str(whole)]) == 0
+    assert main(["replay", str(whole)]) == 0
+
+
+def test_every_preset_is_judged_as_declared_in_one_line(capsys):
+    status, out, _ = call(capsys, "verify", "generalisation/xor_clusters", "--json")
+    got = json.loads(out)
+    assert status == 0 and got["as_declared"]
+    assert all({"measured", "expected", "spread", "declared"} <= set(c) for c in got["claims"])
