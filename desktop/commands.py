@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Callable
@@ -27,7 +28,7 @@ def entries(
             Entry(
                 "Action",
                 made.text(),
-                lambda name=a.id: registry.run(name),
+                functools.partial(registry.run, a.id),
                 made.shortcut().toString(),
                 registry.enabled(a.id),
                 a.id,
@@ -39,7 +40,7 @@ def entries(
             Entry(
                 "Result",
                 f"{area_title(card.area)}: {short_title(card)}",
-                lambda name=card.name: lab.show(name),
+                functools.partial(lab.show, card.name),
                 "open" if card is lab.card else "",
                 key=card.name,
                 more=card.title,
@@ -51,7 +52,7 @@ def entries(
                 Entry(
                     "Preset",
                     spelt(p.name),
-                    lambda name=p.name: lab.choose_preset(name),
+                    functools.partial(lab.choose_preset, p.name),
                     p.text,
                     key=f"preset:{p.name}",
                 )
@@ -61,7 +62,7 @@ def entries(
             Entry(
                 "File",
                 os.path.basename(path),
-                lambda p=path: open_file(p),
+                functools.partial(open_file, path),
                 os.path.dirname(path),
                 key=path,
             )
@@ -90,7 +91,17 @@ def knob_named(knobs: tuple[Knob, ...], word: str) -> Knob | None:
     return begins[0] if len(begins) == 1 and len(word) > 1 else None
 
 
-_ASSIGN = re.compile(r"\s*(?P<name>[^\d=:]*?[^\s=:\d])\s*(?:=|:|\s)\s*(?P<value>[^=:]+?)\s*")
+def named_in(knobs: tuple[Knob, ...], query: str) -> tuple[Knob, list[str]] | None:
+    """The knob that a query begins with, and the words after it: `learning rate 0.3`, `lr=0.3`."""
+    name, mark, rest = query.replace(":", "=", 1).partition("=")
+    if mark:
+        knob = knob_named(knobs, name)
+        return (knob, re.split(r"[\s;]+", rest.strip())) if knob is not None else None
+    words = query.split()
+    for i in range(len(words) - 1, 0, -1):
+        if (knob := knob_named(knobs, " ".join(words[:i]))) is not None:
+            return knob, words[i:]
+    return None
 
 
 def assignments(lab: Lab) -> Callable[[str], list[Entry]]:
@@ -98,13 +109,10 @@ def assignments(lab: Lab) -> Callable[[str], list[Entry]]:
 
     def parse(query: str) -> list[Entry]:
         card = lab.card
-        match = _ASSIGN.fullmatch(query)
-        if card is None or match is None:
+        found = named_in(card.knobs, query) if card is not None else None
+        if found is None or not any(found[1]):
             return []
-        knob = knob_named(card.knobs, match["name"])
-        if knob is None:
-            return []
-        words = re.split(r"[\s;]+", match["value"].strip())
+        knob, words = found
         name = f"{knob.label} {knob.symbol}".strip()
         try:
             values: list[Value] = [parse_value(knob, w, lab.values[knob.name]) for w in words if w]

@@ -167,11 +167,15 @@ class Lab(QObject):
         before = dict(self.values)
         self.sweep.pop(name, None)
         self.values[name] = value
-        self._ask_soon()
         if self.is_hot(name):
             self._hot[name] = value
             self._send_hot()
+            if (run := self.store.run()) is not None and run.state == "running":
+                self._ask.stop()  # the run itself answers with its theory, from this step on
+            else:
+                self._ask_soon()
         else:
+            self._ask_soon()
             self._restart.start()
         self._still_preset()
         self.values_changed.emit()
@@ -279,7 +283,9 @@ class Lab(QObject):
         )
         step: list[tuple[Any, ...]] = []
         QTimer.singleShot(0, self, lambda: step.append(self._state()))
-        after = lambda: step[0] if step else before
+
+        def after() -> tuple[Any, ...]:
+            return step[0] if step else before
 
     def _did(self, name: str, before: dict[str, Value]) -> None:
         run = self.store.run()
@@ -445,7 +451,7 @@ class Lab(QObject):
 
     def _run_changed(self, run: str, what: str) -> None:
         if what == "theory" and run == self.store.current and not self._moving():
-            self.store.clear_draft()  # the run's own theory is there now
+            self.store.forget_drafts(self._ticket)  # the run's own theory is there now
 
     def _moving(self) -> bool:
         return self._restart.isActive() or self._ask.isActive() or self._set.isActive()

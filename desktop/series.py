@@ -23,7 +23,7 @@ MOST_CURVES = 8  # of one sweep in one plot
 
 class Setting(NamedTuple):
     first: int
-    count: int
+    size: int
     values: dict[str, Any]  # of the swept knobs
 
 
@@ -119,7 +119,7 @@ def draw(run: Run, card: Card, view: ViewCard, current: bool) -> Drawn:
 
 
 def _look(run: Run, current: bool) -> dict[str, Any]:
-    role = run.role if run.role != "live" or not current else "live"
+    role: str = run.role
     if current:
         role = "selected" if run.state in (*OVER, "paused") else "live"
     return dict(colour_index=run.colour, label=run.shown_name, role=role, seeds=run.seeds)
@@ -140,7 +140,7 @@ def _column(run: Run, metric: str, setting: Setting) -> tuple[Column, slice] | N
     for (name, first), column in run.columns.items():
         if name == metric and first <= setting.first < first + column.values.shape[1]:
             at = setting.first - first
-            return column, slice(at, at + setting.count)
+            return column, slice(at, at + setting.size)
     return None
 
 

@@ -312,6 +312,11 @@ class Store(QObject):
         self.run_added.emit(run)
         self.select(run)
 
+    def forget_drafts(self, upto: int) -> None:
+        """Theory that was asked for up to this ticket comes too late: something truer is there."""
+        self._draft_ticket = max(self._draft_ticket, upto + 1)
+        self.clear_draft()
+
     def clear_draft(self) -> None:
         if self.draft:
             self.draft = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import time
@@ -175,11 +176,18 @@ class Window(QMainWindow):
         self.recent_menu.aboutToShow.connect(self._fill_recent)
         file.aboutToShow.connect(lambda: self.recent_menu.setEnabled(bool(self.settings.recent)))
 
+    def dock_shown(self, name: str) -> bool:
+        return not self.docks[name].isHidden()
+
+    def _open_preset(self, name: str, preset: str) -> None:
+        self.lab.open(name)
+        self.lab.choose_preset(preset)
+
     def _fill_recent(self) -> None:
         self.recent_menu.clear()
         for path in self.settings.recent:
             self.recent_menu.addAction(
-                os.path.basename(path), lambda p=path: self.files.open_path(p)
+                os.path.basename(path), functools.partial(self.files.open_path, path)
             ).setToolTip(path)
 
     def _connect(self) -> None:
@@ -193,9 +201,7 @@ class Window(QMainWindow):
         lab.experiment_changed.connect(self._experiment)
         lab.values_changed.connect(lambda: self.gallery.set_current(self.open_name(), lab.preset))
         self.gallery.chosen.connect(lab.show)
-        self.gallery.preset_chosen.connect(
-            lambda name, preset: (lab.open(name), lab.choose_preset(preset))
-        )
+        self.gallery.preset_chosen.connect(self._open_preset)
         self.explain.preset_chosen.connect(lab.choose_preset)
         self.explain.symbols_hovered.connect(self.parameters.highlight)
         self.runs.menu_wanted.connect(self._run_menu)

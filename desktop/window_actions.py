@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shlex
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -38,6 +39,14 @@ def command_of(run: Run) -> str:
 
 def number_exact(value: object) -> str:
     return repr(value) if isinstance(value, float) else str(value)
+
+
+def void(_: object) -> None:
+    """A handler gives nothing back."""
+
+
+def mode_is(mode: str) -> bool:
+    return theme.mode() == mode
 
 
 def register(w: Window, registry: Registry) -> None:
@@ -106,7 +115,7 @@ def register(w: Window, registry: Registry) -> None:
         Action("file.export", "Export…", w.files.ask_export, file, "Ctrl+E", "export", lambda: bool(w.board.cells), group=1),
         Action("file.clear_recent", "Clear recent files", w.settings.clear_recent, file, "", "",
                lambda: bool(w.settings.recent), group=2),
-        Action("app.quit", "Quit", w.close, file, "Ctrl+Q", group=3),
+        Action("app.quit", "Quit", lambda: void(w.close()), file, "Ctrl+Q", group=3),
         Action("edit.undo", "Undo", store.history.undo, edit, "Ctrl+Z", "undo",
                lambda: bool(store.history.undo_text),
                words=lambda: " ".join(["Undo", store.history.undo_text]).strip()),
@@ -155,9 +164,9 @@ def register(w: Window, registry: Registry) -> None:
             Action(
                 f"view.{name}",
                 text,
-                lambda n=name: w.toggle_dock(n),
+                functools.partial(w.toggle_dock, name),
                 ("View", "Panels"),
-                checked=lambda n=name: not w.docks[n].isHidden(),
+                checked=functools.partial(w.dock_shown, name),
                 group=3,
             )
         )
@@ -176,10 +185,10 @@ def register(w: Window, registry: Registry) -> None:
             Action(
                 f"theme.{mode}",
                 text,
-                lambda m=mode: w.set_theme(m),
+                functools.partial(w.set_theme, mode),
                 ("View", "Theme"),
                 icon=icon,
-                checked=lambda m=mode: theme.mode() == m,
+                checked=functools.partial(mode_is, mode),
                 group=4,
             )
         )

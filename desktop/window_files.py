@@ -107,7 +107,7 @@ class Files(QObject):
         plots = [(c.plot.accessibleName(), c.plot) for c in order]
         dialog = ExportDialog(self.window, plots, self._metadata)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.done.connect(self._exported)
+        dialog.exported.connect(self._exported)
         dialog.open()
 
     def _metadata(self) -> dict[str, Any]:

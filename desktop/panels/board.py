@@ -122,7 +122,7 @@ class Board(QWidget):
         self._drawn: dict[tuple[int, str], set[str]] = {}  # (cell, run) -> keys in the plot
         self._theory: dict[int, dict[str, str]] = {}  # cell -> name -> key
         self._all = self._theory_dirty = True
-        self.empty = label("Choose a result on the left, or press Ctrl+K.", "caption")
+        self.empty = label("The engine is warming up, a few seconds.", "caption")
         self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.large = QWidget()
         self._large_box = QVBoxLayout(self.large)
@@ -145,6 +145,10 @@ class Board(QWidget):
         store.current_changed.connect(self._whole)
         store.run_changed.connect(self._changed)
         store.draft_changed.connect(self._new_theory)
+
+        store.catalogue_changed.connect(
+            lambda: self.empty.setText("Choose a result on the left, or press Ctrl+K.")
+        )
 
     # --- what is shown ---
 

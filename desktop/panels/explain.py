@@ -28,18 +28,18 @@ def page_html(card: Card) -> str:
     first, _, rest = card.page.partition("\n")
     body = _MARKDOWN.render(rest.strip())
     body = re.sub(r"<a [^>]*>|</a>", "", body)  # a page's own links are words
-    parts = [f"<p><b>{html.escape(first)}</b></p>", body]
+    parts = [f"<p class='head'>{html.escape(first)}</p>", body]
     if card.presets:
-        parts.append("<p><b>Try</b></p>")
+        parts.append("<p class='head'>Try</p>")
         parts += [
             f'<p><a href="preset:{i}">{html.escape(spelt(p.name))}</a>. {html.escape(p.text)}</p>'
             for i, p in enumerate(card.presets)
         ]
     if conventions := dict.fromkeys(p.convention for p in card.predictions if p.convention):
-        parts.append("<p><b>Convention</b></p>")
+        parts.append("<p class='head'>Convention</p>")
         parts += [f"<p>{html.escape(c)}</p>" for c in conventions]
     if card.references:
-        parts.append("<p><b>References</b></p>")
+        parts.append("<p class='head'>References</p>")
         for r in card.references:
             link = ""
             if ARXIV.fullmatch(r.arxiv):
@@ -93,16 +93,16 @@ class Explain(Panel):
         self._column.addWidget(self.numbers)
         self._column.addWidget(self.page)
         self._column.addStretch(1)
-        self.scroll = QScrollArea()
-        self.scroll.setWidgetResizable(True)
-        self.scroll.setFrameShape(QFrame.Shape.NoFrame)
-        self.scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.scroll.setAccessibleName("Explanation")
-        self.scroll.setWidget(inside)
-        self.scroll.viewport().setAutoFillBackground(False)
+        self.scroller = QScrollArea()
+        self.scroller.setWidgetResizable(True)
+        self.scroller.setFrameShape(QFrame.Shape.NoFrame)
+        self.scroller.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.scroller.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.scroller.setAccessibleName("Explanation")
+        self.scroller.setWidget(inside)
+        self.scroller.viewport().setAutoFillBackground(False)
         inside.setAutoFillBackground(False)  # setWidget turns it on
-        self.body.addWidget(self.scroll, 1)
+        self.body.addWidget(self.scroller, 1)
         lab.values_changed.connect(self.show_numbers)
         lab.store.draft_changed.connect(self.show_numbers)
         lab.store.run_changed.connect(self._run_changed)
@@ -123,7 +123,7 @@ class Explain(Panel):
             said = label(f.text, "caption", wrap=True)
             self._head.addWidget(said)
         self._style()
-        self.scroll.verticalScrollBar().setValue(0)
+        self.scroller.verticalScrollBar().setValue(0)
         self.show_numbers()
 
     def _style(self) -> None:
@@ -131,6 +131,7 @@ class Explain(Panel):
         self.page.document().setDefaultFont(theme.font(13))
         self.page.document().setDefaultStyleSheet(
             f"a {{ color: {t.accent}; text-decoration: none; }} p {{ margin: 0 0 8px 0; }} "
+            f".head {{ font-weight: 600; }} "
             f"li {{ margin: 0 0 4px 0; }} ul {{ margin: 0 0 8px 0; }}"
         )
         self.page.setHtml(page_html(self.card) if self.card else "")
@@ -166,8 +167,8 @@ def live_numbers(card: Card, lab: Lab, store: Store) -> str:
     """`η = 0.1 · 2/η = 20`: what the symbols stand for now, and what theory makes of them."""
     named: dict[str, str] = {}
     for f in card.formulae:
-        for knob in f.symbols.values():
-            named[knob] = knob
+        for name in f.symbols.values():
+            named[name] = name
     parts = []
     for knob in card.knobs:
         if knob.name in named and knob.name in lab.values and knob.name not in lab.sweep:

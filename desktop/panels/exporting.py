@@ -41,7 +41,7 @@ def stem_of(title: str) -> str:
 class ExportDialog(QDialog):
     """`plots` are (title, plot); the first is what was asked for."""
 
-    done = Signal(list, str)  # files written, why not (empty: all)
+    exported = Signal(list, str)  # files written, why not (empty: all)
 
     def __init__(
         self,
@@ -145,5 +145,5 @@ class ExportDialog(QDialog):
                     written.append(str(target))
                 except (OSError, ValueError) as e:
                     why = plain(f"{target.name} was not written: {e}")
-        self.done.emit(written, why)
+        self.exported.emit(written, why)
         self.close()

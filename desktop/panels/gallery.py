@@ -123,7 +123,9 @@ class Gallery(Panel):
     def items(self) -> list[QTreeWidgetItem]:
         out: list[QTreeWidgetItem] = []
 
-        def walk(item: QTreeWidgetItem) -> None:
+        def walk(item: QTreeWidgetItem | None) -> None:
+            if item is None:
+                return
             out.append(item)
             for i in range(item.childCount()):
                 walk(item.child(i))

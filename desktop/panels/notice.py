@@ -60,8 +60,9 @@ class Notice(QFrame):
             self.buttons.addWidget(button)
         self.say("question", text)
         first = self.buttons.itemAt(0)
-        if first is not None and first.widget() is not None:
-            first.widget().setFocus()
+        widget = first.widget() if first is not None else None
+        if widget is not None:
+            widget.setFocus()
 
     def clear_buttons(self) -> None:
         while (item := self.buttons.takeAt(0)) is not None:

@@ -66,16 +66,16 @@ class Parameters(Panel):
         self._column = QVBoxLayout(self._knobs)
         self._column.setContentsMargins(0, 0, 4, 0)
         self._column.setSpacing(2)
-        self.scroll = QScrollArea()
-        self.scroll.setWidgetResizable(True)
-        self.scroll.setFrameShape(QFrame.Shape.NoFrame)
-        self.scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.scroll.setAccessibleName("Parameters")
-        self.scroll.setWidget(self._knobs)
-        self.scroll.viewport().setAutoFillBackground(False)
+        self.scroller = QScrollArea()
+        self.scroller.setWidgetResizable(True)
+        self.scroller.setFrameShape(QFrame.Shape.NoFrame)
+        self.scroller.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.scroller.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.scroller.setAccessibleName("Parameters")
+        self.scroller.setWidget(self._knobs)
+        self.scroller.viewport().setAutoFillBackground(False)
         self._knobs.setAutoFillBackground(False)
-        self.body.addWidget(self.scroll, 1)
+        self.body.addWidget(self.scroller, 1)
         self._build_foot()
         lab.experiment_changed.connect(self._build)
         lab.values_changed.connect(self._show)
@@ -120,6 +120,9 @@ class Parameters(Panel):
         foot.setColumnStretch(1, 1)
         foot.setColumnStretch(3, 1)
         self.body.addLayout(foot)
+        self._foot = [self.seeds, self.dtype, self.device, self.randomise, self.reset]
+        for w in (self.preset, *self._foot):
+            w.setEnabled(False)  # until there is a result to set
         self._devices()
 
     def _devices(self) -> None:
@@ -158,13 +161,15 @@ class Parameters(Panel):
             )
             control.installEventFilter(self)
         self._column.addStretch(1)
+        for w in (self.preset, *self._foot):
+            w.setEnabled(True)
         with QSignalBlocker(self.preset):
             self.preset.clear()
             for preset in card.presets:
                 self.preset.addItem(spelt(preset.name), preset.name)
             self.preset.addItem(OWN.capitalize(), "")
         self.preset.setVisible(bool(card.presets))
-        self.scroll.verticalScrollBar().setValue(0)
+        self.scroller.verticalScrollBar().setValue(0)
         self._order()
         self._show()
 
@@ -232,7 +237,7 @@ class Parameters(Panel):
 
     def focus_knob(self, name: str) -> None:
         if name in self.controls:
-            self.scroll.ensureWidgetVisible(self.controls[name])
+            self.scroller.ensureWidgetVisible(self.controls[name])
             self.controls[name].focus_entry()
 
     def highlight(self, names: set[str]) -> None:

@@ -94,7 +94,7 @@ class Ticks:
 
 
 def linear_ticks(low: float, high: float, most: int = MOST) -> Ticks:
-    """Multiples of 1, 2 or 5 times a power of ten in [low, high], at most `most`."""
+    """Multiples of 1, 2 or 5 times a power of ten in [low, high], at most `most`, unless that leaves a single one."""
     if not (math.isfinite(low) and math.isfinite(high) and high > low):
         return Ticks((), ())
     raw = (high - low) / max(1, most)
@@ -103,6 +103,8 @@ def linear_ticks(low: float, high: float, most: int = MOST) -> Ticks:
             step = digit * 10.0**exponent
             first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
             if step >= raw * (1 - 1e-9) and last - first + 1 <= most:
+                if last <= first and most < MOST:
+                    return linear_ticks(low, high, most + 1)  # one number tells no scale
                 places = tuple(k * step for k in range(first, last + 1))
                 return Ticks(places, tuple(format_tick(p, step) for p in places))
     return Ticks((), ())

@@ -65,6 +65,8 @@ class _Elided(QLabel):
     def paintEvent(self, event: QPaintEvent) -> None:
         p = QPainter(self)
         text = self.fontMetrics().elidedText(self.text(), Qt.TextElideMode.ElideRight, self.width())
+        if self._short is not None and text != self.text():
+            text = self._short
         p.setPen(self.palette().color(self.foregroundRole()))
         p.drawText(self.rect(), Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft, text)
 

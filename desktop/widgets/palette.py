@@ -212,8 +212,8 @@ class Palette(QFrame):
         self._model.show(found[:60])
         self.list.setVisible(bool(found))
         self.nothing.setVisible(not found)
-        first = next((i for i, e in enumerate(found) if e.enabled), 0)
-        self.list.setCurrentIndex(self._model.index(first, 0))
+        # the best match, even one that cannot be done now: Return must never do something else instead
+        self.list.setCurrentIndex(self._model.index(0, 0))
         self.list.scrollToTop()
         self._place()
 
