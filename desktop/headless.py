@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from desktop.app import application, picture
+from desktop import app as application_
+from desktop.app import application
 from engine.messages import Card, Catalogue, Message
 
-__all__ = ["export", "picture"]
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Qt's offscreen platform complains of window hints that it cannot pass on; all else is printed."""
+    from PySide6.QtCore import qInstallMessageHandler
+
+    def heard(_kind: object, _where: object, text: str) -> None:
+        if "propagateSizeHints" not in text:
+            print(text, file=sys.stderr)
+
+    before = qInstallMessageHandler(heard)
+    try:
+        yield
+    finally:
+        qInstallMessageHandler(before)
+
+
+def picture(path: str | Path, messages: Iterable[Message]) -> None:
+    """The window, fed with an engine's messages (a Catalogue, then runs' streams), as a PNG."""
+    with _quietly():
+        application_.picture(path, messages)
 
 
 def export(messages: Iterable[Message], card: Card, path: str | Path) -> None:

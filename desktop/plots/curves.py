@@ -42,7 +42,7 @@ class Trace:
     def update(self, m: Measured) -> None:
         x = np.asarray(m.x, dtype=float)
         values = np.asarray(m.values, dtype=float)
-        values = values.reshape(len(values), -1, values.shape[-1]) if values.ndim != 3 else values
+        values = values[:, None, :] if values.ndim == 2 else values
         n = min(len(x), len(values))  # a row may be half arrived
         x, values = x[:n], values[:n]
         good = np.isfinite(x)
@@ -72,7 +72,7 @@ def theory_curves(t: Theory) -> tuple[Array, Array]:
     values = np.asarray(t.values, dtype=float)
     if values.ndim == 3:
         values = quantiles(values)[0]
-    values = values.reshape(len(values), -1)
+    values = values[:, None] if values.ndim == 1 else values
     n = min(len(x), len(values))
     return x[:n], values[:n]
 

@@ -62,7 +62,7 @@ class MatrixPlot(PlotView):
     def _matrix(self, values: Array) -> Array | None:
         """The last reading's mean over members, (p, q)."""
         values = np.asarray(values, dtype=float)
-        values = values.reshape(len(values), -1, values.shape[-1]) if values.ndim != 3 else values
+        values = values[:, None, :] if values.ndim == 2 else values
         if not values.size:
             return None
         if self.shape_ is None:
