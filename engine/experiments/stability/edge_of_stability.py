@@ -222,6 +222,15 @@ EXPERIMENT = Experiment(
         ),
     },
     formulae=(
-        Formula(r"\lambda_1 \to \frac{2}{\eta}", "Sharpness settles at 2/η.", {r"\eta": "lr"}),
+        Formula(
+            r"\lambda_1 \;\to\; \frac{2\,(1+\beta)}{\eta}",
+            "The sharpness settles where a quadratic would just be stable; 2/η without momentum.",
+            {r"\eta": "lr", r"\beta": "momentum"},
+        ),
+        Formula(
+            r"\lambda_1 = \max_{\|v\|=1} v^{\top}\,\nabla^2 L\;v,\qquad L = \frac{1}{2n}\sum_i\left(f(x_i)-y_i\right)^2",
+            "Sharpness of the training loss.",
+            {"n": "n"},
+        ),
     ),
 )
