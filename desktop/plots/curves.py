@@ -356,8 +356,8 @@ class CurvesPlot(PlotView):
         a, b = finite[0], finite[-1]
         say = axes.format_reading
         text = (
-            f"{name}: {what}; from {say(float(y[a]))} at {say(float(trace.x[a]), 6)} to {say(float(y[b]))} at "
-            f"{say(float(trace.x[b]), 6)}, between {say(float(np.nanmin(y[finite])))} and {say(float(np.nanmax(y[finite])))}"
+            f"{name}: {what}; from {say(float(y[a]))} at {axes.format_exact(float(trace.x[a]))} to {say(float(y[b]))} at "
+            f"{axes.format_exact(float(trace.x[b]))}, between {say(float(np.nanmin(y[finite])))} and {say(float(np.nanmax(y[finite])))}"
         )
         for (r, _), t in self.theory.items():
             if r == run and t.kind == "curve":

@@ -31,10 +31,12 @@ class Frame:
         return QRectF(self.left, self.top, self.width, self.height)
 
     def px(self, x: Any) -> Any:
-        return self.left + (np.asarray(x) - self.x0) * (self.width / (self.x1 - self.x0))
+        with np.errstate(over="ignore", invalid="ignore"):  # far outside the view: drawn as such
+            return self.left + (np.asarray(x) - self.x0) * (self.width / (self.x1 - self.x0))
 
     def py(self, y: Any) -> Any:
-        return self.top + (self.y1 - np.asarray(y)) * (self.height / (self.y1 - self.y0))
+        with np.errstate(over="ignore", invalid="ignore"):
+            return self.top + (self.y1 - np.asarray(y)) * (self.height / (self.y1 - self.y0))
 
     def x_of(self, px: float) -> float:
         return self.x0 + (px - self.left) * (self.x1 - self.x0) / self.width

@@ -80,7 +80,8 @@ class HistogramPlot(PlotView):
         """Theory's grid and density in axis coordinates of x."""
         x, values = theory_curves(t)
         at = axes.to_axis(x, self.x_scale)
-        density = values[:, 0] * x * LN10 if self.x_scale == "log" else values[:, 0]
+        with np.errstate(invalid="ignore", over="ignore"):  # 0 · ∞ becomes a gap
+            density = values[:, 0] * x * LN10 if self.x_scale == "log" else values[:, 0]
         good = np.isfinite(at)
         return at[good], density[good]
 

@@ -48,12 +48,9 @@ def test_a_value_comes_back_within_one_tick(knob, part):
     tick = ticks.first + round(part * (ticks.last - ticks.first))
     value = ticks.value(tick)
     assert knob.low <= value <= knob.high
-    # the value of a tick, set again, gives a tick of the same value or a neighbour
     back = ticks.tick(value)
-    if knob.kind == "real":
-        assert abs(back - tick) <= 1
-    else:
-        assert abs(ticks.value(back) - value) <= 1
+    # whole numbers are sparser than ticks at the low end of a log scale: there a tick of the same value will do
+    assert abs(back - tick) <= 1 or ticks.value(back) == value
 
 
 @given(knobs())
