@@ -70,3 +70,24 @@ def test_the_logistic_curve_is_the_flow_of_the_expected_loss():
         v, a = v - hp.lr * hp.d * a * slope, a - hp.lr * v * slope
     curve = la.logistic(hp, np.arange(4000))
     assert np.abs(np.array(seen) - curve).max() < 0.01
+
+
+@pytest.mark.parametrize("values", SETTINGS)
+def test_the_exact_risk_against_sampled_prompts(values):
+    """Weights that read everything, so that every term of the polynomial counts."""
+    hp = la.HP.of(values)
+    rng = np.random.default_rng(3)
+    params = {
+        "v": torch.as_tensor(0.4 * rng.standard_normal(hp.d + 1)),
+        "W": torch.as_tensor(0.4 * rng.standard_normal((hp.d + 1, hp.d))),
+    }
+    count, N = 100_000, hp.prompt_length
+    w = torch.as_tensor(rng.standard_normal((count, hp.d)))
+    X = torch.as_tensor(rng.standard_normal((count, N, hp.d)))
+    y = (X * w[:, None]).sum(-1) + hp.noise * torch.as_tensor(rng.standard_normal((count, N)))
+    e = torch.cat([X, y[..., None]], -1)
+    answer = (torch.bmm(e.mT, e) / N @ params["v"]) @ params["W"]
+    each = (answer - w).square().sum(-1)
+    error = float(each.std()) / math.sqrt(count)
+    A, B = la.parts(hp, params)
+    assert abs(float(each.mean()) - float(A + B / N)) < 5 * error
