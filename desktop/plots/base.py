@@ -6,10 +6,7 @@ one widget and paints everything itself (paper.py), so that a file is the same p
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from PySide6.QtCore import QPoint, QRectF, QSize, Qt, QTimer, Signal
@@ -18,79 +15,38 @@ from PySide6.QtWidgets import QSizePolicy, QToolButton, QWidget
 
 from desktop import theme
 from desktop.plots import axes, paper
+from desktop.plots.content import (
+    Content,
+    Measured,
+    Reading,
+    Role,
+    TagOf,
+    Theory,
+    extent,
+    with_theory,
+)
 from desktop.plots.crosshair import Crosshair
 from desktop.plots.geometry import Frame, Quality
-from desktop.plots.marks import Line, Mark
+from desktop.plots.marks import Line
 
 Array = np.ndarray[Any, Any]
-Role = Literal["live", "selected", "ghost", "pinned"]
 REST = 400  # ms without new data after which a plot is drawn finely
+__all__ = [
+    "Content",
+    "Measured",
+    "PlotView",
+    "Reading",
+    "Role",
+    "TagOf",
+    "Theory",
+    "extent",
+    "make_plot",
+]
+
 SHRINK = 0.55  # a range that follows data narrows once they fill less than this of it
 THEORY_ROOM = (
     3.0  # times the measured span that a theory outside its assumptions may take of the axis
 )
-
-
-@dataclass
-class Measured:
-    """One run's readings of one metric. Mutable arrays may be passed again as they grow."""
-
-    x: Array  # (T,) ascending: steps, coordinates, or values of a swept knob
-    values: Array  # (T, members, k); NaN where a reading is missing
-    colour_index: int
-    label: str
-    role: Role
-    parts: tuple[str, ...] = ()  # a label for each of k curves
-    seeds: int = 1
-    members_shown: bool = False
-
-
-@dataclass
-class Theory:
-    x: Array
-    values: Array  # (T, k) or (T, members, k)
-    label: str  # drawn at the line's end: "2/η = 20.0"
-    valid: bool  # every assumption holds
-    reason: str  # which one does not
-    kind: Literal["curve", "exponent"] = "curve"
-    exponent: float = math.nan
-
-
-@dataclass
-class TagOf:
-    """A direct label of a line. `around`: its band or error bars, which the label keeps off too."""
-
-    key: str
-    text: str
-    colour: str
-    line: Line
-    bold: bool = True
-    at_end: bool = False
-    around: Mark | None = None
-
-
-@dataclass
-class Content:
-    """What a kind of plot wants drawn, in axis coordinates."""
-
-    marks: list[Mark] = field(default_factory=list)
-    tags: list[TagOf] = field(default_factory=list)
-    x: tuple[float, float] | None = None  # extent of what is shown
-    y: tuple[float, float] | None = None  # of what is measured
-    y_theory: tuple[float, float] | None = None  # of theory that holds here
-    y_invalid: tuple[float, float] | None = None  # of theory that does not
-    y_floor: float | None = None  # where the y axis begins, whatever the data
-    empty: bool = True
-
-
-@dataclass
-class Reading:
-    """One line of the crosshair's read-out."""
-
-    label: str
-    colour: str
-    value: float
-    theory: float = math.nan
 
 
 class PlotView(QWidget):
@@ -178,6 +134,7 @@ class PlotView(QWidget):
         for run in [*self.measured, *(r for r, _ in self.theory), *self.events]:
             self.remove(run)
         self.crosshair.set(None)
+        self.choose(None, None)
         self.layout_memory = paper.Memory()
         self.follow(True)
 
@@ -228,7 +185,7 @@ class PlotView(QWidget):
         c = self.content
         if c.x is not None:
             self.range[0:2] = axes.padded(*c.x, part=0.02)
-        y = _with_theory(c.y, c.y_theory, c.y_invalid)
+        y = with_theory(c.y, c.y_theory, c.y_invalid)
         if y is None:
             return
         low, high = axes.padded(*y)
@@ -345,6 +302,13 @@ class PlotView(QWidget):
         """The abscissae that the crosshair can stand on, ascending."""
         return np.zeros(0)
 
+    def choose(self, low: float | None, high: float | None) -> str:
+        """A range of x to read something in, for plots that can; returns what is read, in words."""
+        return ""
+
+    def choosing(self) -> bool:
+        return False
+
     def ask_for_menu(self, at: QPoint | None) -> None:
         self._menu_at = at
         self.menu_requested.emit()
@@ -363,33 +327,6 @@ class PlotView(QWidget):
 
     def lines(self) -> list[Line]:
         return [m for m in self.content.marks if isinstance(m, Line)]
-
-
-def _with_theory(
-    measured: tuple[float, float] | None,
-    valid: tuple[float, float] | None,
-    invalid: tuple[float, float] | None,
-) -> tuple[float, float] | None:
-    """The range to show. Theory that holds is shown whole; one outside its assumptions may not squash the data."""
-    spans = [s for s in (measured, valid) if s is not None]
-    if not spans:
-        return invalid
-    low, high = min(s[0] for s in spans), max(s[1] for s in spans)
-    if invalid is not None:
-        room = THEORY_ROOM * max(high - low, 0.1 * max(abs(low), abs(high)), 1e-12)
-        low = min(low, max(invalid[0], low - room))
-        high = max(high, min(invalid[1], high + room))
-    return low, high
-
-
-def extent(arrays: Sequence[Array]) -> tuple[float, float] | None:
-    """Least and greatest finite number in the arrays."""
-    low, high = math.inf, -math.inf
-    for a in arrays:
-        if a.size:
-            low = min(low, float(np.fmin.reduce(a, axis=None, initial=math.inf)))
-            high = max(high, float(np.fmax.reduce(a, axis=None, initial=-math.inf)))
-    return (low, high) if low <= high and math.isfinite(low) and math.isfinite(high) else None
 
 
 def make_plot(kind: str, **kw: Any) -> PlotView:

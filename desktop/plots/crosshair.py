@@ -1,7 +1,8 @@
 """The crosshair, and the hand on a plot: hover and arrow keys read, the wheel zooms, dragging pans.
 
 By mouse it follows the pointer and leaves with it. By key it stays: Left and Right go from reading to reading (with
-Shift ten at once), Home and End to the ends, Escape puts it away, and every stop is spoken.
+Shift ten at once), Home and End to the ends, Escape puts it away, and every stop is spoken. Dragging with Shift, or `[` and
+`]` at two places, choose a range for the exponent tool.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class Crosshair(QObject):
         self.x: float | None = None
         self._held = False  # put there by key: the pointer's leaving does not take it away
         self._drag: QPointF | None = None
+        self._from: float | None = None  # where a range of the exponent tool began
         plot.installEventFilter(self)
 
     def set(self, x: float | None) -> None:
@@ -98,18 +100,26 @@ class Crosshair(QObject):
         if event.button() != Qt.MouseButton.LeftButton:
             return False
         self.plot.setFocus(Qt.FocusReason.MouseFocusReason)
-        if self.plot.frame().rect.contains(event.position()):
-            self._drag = event.position()
+        f, at = self.plot.frame(), event.position()
+        if f.rect.contains(at):
+            if event.modifiers() & Qt.KeyboardModifier.ShiftModifier:
+                self._from = axes.from_axis(f.x_of(at.x()), self.plot.x_scale)
+                self.plot.choose(None, None)
+            else:
+                self._drag = at
         return True
 
     def _release(self) -> bool:
-        self._drag = None
+        self._drag = self._from = None
         self.plot.unsetCursor()
         return False
 
     def _mouse(self, event: QMouseEvent) -> bool:
         f, at = self.plot.frame(), event.position()
-        if self._drag is not None and event.buttons() & Qt.MouseButton.LeftButton:
+        if self._from is not None and event.buttons() & Qt.MouseButton.LeftButton:
+            inside = min(max(at.x(), f.left), f.left + f.width)
+            self.plot.choose(self._from, axes.from_axis(f.x_of(inside), self.plot.x_scale))
+        elif self._drag is not None and event.buttons() & Qt.MouseButton.LeftButton:
             self.plot.setCursor(Qt.CursorShape.ClosedHandCursor)
             self.plot.pan(
                 (self._drag.x() - at.x()) * (f.x1 - f.x0) / f.width,
@@ -138,7 +148,14 @@ class Crosshair(QObject):
         middle = (0.5 * (f.x0 + f.x1), 0.5 * (f.y0 + f.y1))
         if key in (Qt.Key.Key_Left, Qt.Key.Key_Right, Qt.Key.Key_Home, Qt.Key.Key_End):
             self._step(key, 10 if event.modifiers() & Qt.KeyboardModifier.ShiftModifier else 1)
-        elif key == Qt.Key.Key_Escape and self.x is not None:
+        elif key == Qt.Key.Key_BracketLeft and self.x is not None:
+            self._from = self.x
+        elif key == Qt.Key.Key_BracketRight and self.x is not None and self._from is not None:
+            said = plot.choose(self._from, self.x)
+            self._from = None
+            self._say(said)
+        elif key == Qt.Key.Key_Escape and (self.x is not None or plot.choosing()):
+            plot.choose(None, None)
             self._away()
         elif key in (Qt.Key.Key_Plus, Qt.Key.Key_Equal):
             plot.zoom(WHEEL, middle)
@@ -177,6 +194,9 @@ class Crosshair(QObject):
         return "; ".join(words)
 
     def _speak(self) -> None:
-        self.plot.setAccessibleDescription(f"{self.spoken()}. {self.plot.summary()}")
+        self._say(self.spoken())
+
+    def _say(self, text: str) -> None:
+        self.plot.setAccessibleDescription(f"{text}. {self.plot.summary()}")
         if QAccessible.isActive():
-            QAccessible.updateAccessibility(QAccessibleAnnouncementEvent(self.plot, self.spoken()))
+            QAccessible.updateAccessibility(QAccessibleAnnouncementEvent(self.plot, text))

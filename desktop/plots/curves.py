@@ -6,13 +6,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from PySide6.QtGui import QColor
+from PySide6.QtGui import QColor, QPainter
 
 from desktop import theme
-from desktop.plots import axes, paper
+from desktop.plots import axes, exponent, paper
 from desktop.plots.base import Content, Measured, PlotView, Reading, TagOf, Theory, extent
+from desktop.plots.geometry import Frame, Quality
 from desktop.plots.marks import Band, Line, Mark, Points
-from desktop.plots.seeds import Summary, quantiles
+from desktop.plots.seeds import Summary
+from desktop.plots.theory import theory_at, theory_curves, theory_text
 
 Array = np.ndarray[Any, Any]
 
@@ -66,24 +68,27 @@ class Trace:
         return int(self.median.shape[1])
 
 
-def theory_curves(t: Theory) -> tuple[Array, Array]:
-    """x (T,) and values (T, k): the median over members where theory has a line for each."""
-    x = np.atleast_1d(np.asarray(t.x, dtype=float))
-    values = np.asarray(t.values, dtype=float)
-    if values.ndim == 3:
-        values = quantiles(values)[0]
-    values = values[:, None] if values.ndim == 1 else values
-    n = min(len(x), len(values))
-    return x[:n], values[:n]
-
-
 class CurvesPlot(PlotView):
     drawn_points = False  # readings as points rather than a line
 
     def __init__(self, **kw: Any) -> None:
         self.traces: dict[str, Trace] = {}
         self._stale: set[str] = set()
+        self.chosen: tuple[float, float] | None = None  # the exponent tool's range of x
         super().__init__(**kw)
+
+    def choose(self, low: float | None, high: float | None) -> str:
+        """The range whose slope is read, or none. Returns what is read, in words."""
+        self.chosen = None if low is None or high is None else (min(low, high), max(low, high))
+        self.update()
+        return exponent.spoken(self, *self.chosen) if self.chosen else ""
+
+    def choosing(self) -> bool:
+        return self.chosen is not None
+
+    def paint_over(self, p: QPainter, f: Frame, look: paper.Look, q: Quality) -> None:
+        if self.chosen:
+            exponent.paint(self, p, f, look, *self.chosen)
 
     def _changed(self, run: str) -> None:
         super()._changed(run)
@@ -289,13 +294,13 @@ class CurvesPlot(PlotView):
             for k in range(min(trace.k, MOST_PARTS)):
                 part = m.parts[k] if k < len(m.parts) else ""
                 name = " ".join(filter(None, (m.label or "measured", part)))
-                said = _theory_at(mine[0], x, k) if mine else float("nan")
+                said = theory_at(mine[0], x, k) if mine else float("nan")
                 out.append(
                     Reading(name, look.run_ink(m.colour_index), float(trace.median[at, k]), said)
                 )
         if not out:
             for (_, name), t in self.theory.items():
-                out.append(Reading(t.label or name, look.t.text, _theory_at(t, x, 0)))
+                out.append(Reading(t.label or name, look.t.text, theory_at(t, x, 0)))
         return out
 
     def table(self) -> tuple[list[str], list[list[Any]]]:
@@ -361,7 +366,7 @@ class CurvesPlot(PlotView):
         )
         for (r, _), t in self.theory.items():
             if r == run and t.kind == "curve":
-                end = _theory_at(t, float(trace.x[b]), 0)
+                end = theory_at(t, float(trace.x[b]), 0)
                 text += f"; theory {t.label or say(end)}"
                 if not t.valid:
                     text += f", outside its assumptions: {t.reason}"
@@ -373,24 +378,9 @@ class CurvesPlot(PlotView):
         return text + "."
 
 
-def theory_text(t: Theory) -> str:
-    text = t.label if t.label.startswith("theory") else f"theory {t.label}".strip()
-    return text if t.valid or not t.reason else f"{text} · needs {t.reason}"
-
-
 def _nearest(x: Array, at: float) -> int | None:
     if not len(x):
         return None
     k = int(np.searchsorted(x, at))
     near = [j for j in (k - 1, k) if 0 <= j < len(x)]
     return min(near, key=lambda j: abs(x[j] - at))
-
-
-def _theory_at(t: Theory, x: float, k: int) -> float:
-    """Theory between its own points, by straight lines; NaN beyond them."""
-    xs, values = theory_curves(t)
-    if k >= values.shape[1] or not len(xs):
-        return float("nan")
-    if len(xs) == 1:
-        return float(values[0, k])
-    return float(np.interp(x, xs, values[:, k], left=np.nan, right=np.nan))

@@ -17,10 +17,9 @@ from desktop.plots.curves import (
     ORDER,
     THEORY_DASHES,
     THEORY_WIDTH,
-    theory_curves,
-    theory_text,
 )
 from desktop.plots.marks import Anchor, Bars, Line, Mark
+from desktop.plots.theory import theory_curves, theory_text
 
 Array = np.ndarray[Any, Any]
 FEWEST, MOST = 8, 80  # bins

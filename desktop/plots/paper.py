@@ -334,25 +334,29 @@ def _line(r: Reading) -> str:
 def _read_out(
     plot: PlotView, p: QPainter, f: Frame, look: Look, px: float, lines: list[tuple[str, str]]
 ) -> None:
+    metrics = QFontMetricsF(look.font(11))
+    width = max(metrics.horizontalAdvance(text) for text, _ in lines) + 12
+    left = px + 8 if px + 8 + width < f.left + f.width else px - 8 - width
+    note(p, f, look, lines, left, f.top + 12)
+
+
+def note(
+    p: QPainter, f: Frame, look: Look, lines: list[tuple[str, str]], left: float, top: float
+) -> None:
+    """Lines of (text, colour) in a small box at about that place, inside the frame."""
     face = look.font(11)
     metrics = QFontMetricsF(face)
     width = max(metrics.horizontalAdvance(text) for text, _ in lines) + 12
     height = metrics.height() * len(lines) + 8
-    left = px + 8 if px + 8 + width < f.left + f.width else px - 8 - width
-    left = max(left, f.left + 2)
-    box = QRectF(left, f.top + 12, width, height)
+    left = max(min(left, f.left + f.width - width - 2), f.left + 2)
+    box = QRectF(left, max(min(top, f.top + f.height - height - 6), f.top + 2), width, height)
     back = QColor(look.t.surface)
     back.setAlphaF(0.92)
+    p.setRenderHint(QPainter.RenderHint.Antialiasing, True)
     p.setPen(QPen(QColor(look.t.hairline), 1))
     p.setBrush(back)
     p.drawRoundedRect(box, 4, 4)
-    p.setFont(face)
     y = box.top() + 4
     for text, colour in lines:
-        p.setPen(QColor(colour))
-        p.drawText(
-            QRectF(box.left() + 6, y, width, metrics.height()),
-            int(Qt.AlignmentFlag.AlignLeft),
-            text,
-        )
+        write(p, look, QRectF(box.left() + 6, y, width, metrics.height()), text, colour, face)
         y += metrics.height()

@@ -11,22 +11,9 @@ import numpy as np
 from desktop.plots import axes
 from desktop.plots.base import Theory
 from desktop.plots.curves import CurvesPlot, Trace
+from desktop.plots.exponent import slope
 
 Array = np.ndarray[Any, Any]
-
-
-def slope(x: Array, y: Array) -> tuple[float, float]:
-    """Least-squares slope of log y against log x and its standard error, over positive finite points."""
-    good = np.isfinite(x) & np.isfinite(y) & (x > 0) & (y > 0)
-    a, b = np.log(x[good]), np.log(y[good])
-    if len(a) < 2 or np.ptp(a) == 0:
-        return math.nan, math.nan
-    centred = a - a.mean()
-    rate = float(centred @ b / (centred @ centred))
-    if len(a) < 3:
-        return rate, math.nan
-    left = b - b.mean() - rate * centred
-    return rate, float(np.sqrt(left @ left / (len(a) - 2) / (centred @ centred)))
 
 
 class SweepPlot(CurvesPlot):

@@ -13,7 +13,6 @@ from desktop import theme
 from desktop.plots.base import Measured, PlotView, Theory, make_plot
 from desktop.plots.curves import INVALID_DASHES, THEORY_DASHES
 from desktop.plots.marks import Band, Line, Points
-from desktop.plots.sweep import slope
 
 KINDS = ("scalar", "modes", "profile", "spectrum", "matrix", "sweep")
 
@@ -607,20 +606,6 @@ def test_colours_of_a_matrix_are_cividis_in_the_picture(plot):
     left = picture.pixelColor(int(r.left() + 0.25 * r.width()), int(r.center().y()))
     right = picture.pixelColor(int(r.left() + 0.75 * r.width()), int(r.center().y()))
     assert left.name().upper() == "#00224E" and right.name().upper() == "#FEE838"
-
-
-def test_slope_and_its_error_are_least_squares():
-    x = np.array([1.0, 10, 100, 1000])
-    assert slope(x, 3 * x**-0.5) == pytest.approx((-0.5, 0), abs=1e-12)
-    r = np.random.default_rng(0)
-    x = np.geomspace(1, 1e3, 12)
-    errors = []
-    for _ in range(400):
-        rate, error = slope(x, x**-1 * np.exp(0.2 * r.normal(size=12)))
-        errors.append((rate + 1) / error)
-    # the standardised error follows Student's t with 10 degrees of freedom: variance 1.25, its own error of 400 ≈ 8 %
-    assert np.var(errors) == pytest.approx(1.25, rel=0.3) and abs(np.mean(errors)) < 0.2
-    assert math.isnan(slope(x[:1], x[:1])[0]) and math.isnan(slope(x[:2], x[:2])[1])
 
 
 def test_an_exponent_is_a_guide_through_the_points(plot):
