@@ -4,6 +4,7 @@ import os
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
@@ -13,6 +14,11 @@ if (
     ROOT not in sys.path
 ):  # so that `tests.…` imports whether pytest or `python -m pytest` was called
     sys.path.insert(0, ROOT)
+
+
+# A shared or busy machine must not turn a slow example into a failure.
+hypothesis.settings.register_profile("lemmascope", deadline=None)
+hypothesis.settings.load_profile("lemmascope")
 
 
 def pytest_addoption(parser):

@@ -73,7 +73,7 @@ class CurvesPlot(PlotView):
 
     def __init__(self, **kw: Any) -> None:
         self.traces: dict[str, Trace] = {}
-        self._stale: set[str] = set()
+        self._stale: dict[str, None] = {}  # a set whose order is that of the calls
         self.chosen: tuple[float, float] | None = None  # the exponent tool's range of x
         super().__init__(**kw)
 
@@ -92,11 +92,11 @@ class CurvesPlot(PlotView):
 
     def _changed(self, run: str) -> None:
         super()._changed(run)
-        self._stale.add(run)
+        self._stale[run] = None
 
     def _forget(self, run: str) -> None:
         self.traces.pop(run, None)
-        self._stale.discard(run)
+        self._stale.pop(run, None)
 
     def take_in(self) -> None:
         """Sums up the runs that changed."""
