@@ -5,7 +5,6 @@
     python3 packaging/bootstrap.py setup           set up only
     python3 packaging/bootstrap.py test [--long] [pytest arguments]
     python3 packaging/bootstrap.py bench [--json]
-    python3 packaging/bootstrap.py bundle [--help]
 
 With no display the default experiment trains without a window and leaves a session and a picture in the current folder.
 """

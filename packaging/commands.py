@@ -1,4 +1,4 @@
-"""What `bootstrap.py` does once it runs under a supported Python: set up, start, test, measure, bundle."""
+"""What `bootstrap.py` does once it runs under a supported Python: set up, start, test, measure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from installing import BIN, PYTHON, ROOT, Problem, install
 from system import has_display, provide, say
 
-NAMES = ("setup", "test", "bench", "bundle")
+NAMES = ("setup", "test", "bench")
 
 
 def run(*command: str | Path, env: Mapping[str, str] | None = None) -> int:
@@ -84,12 +84,6 @@ def bench(words: list[str]) -> int:
     return run(PYTHON, "-m", "tests.benchmarks", *words, env={"QT_QPA_PLATFORM": "offscreen"})
 
 
-def bundle(words: list[str]) -> int:
-    install("bundle")
-    provide(("binutils",))
-    return run(PYTHON, ROOT / "packaging" / "bundle.py", *words)
-
-
 def main(words: list[str], page: str) -> int:
     name, rest = (words[0], words[1:]) if words else ("", [])
     if name in ("-h", "--help"):
@@ -102,7 +96,7 @@ def main(words: list[str], page: str) -> int:
         say(f"bootstrap.py: setup takes no {rest[0]}")
         return 2
     commands: dict[str, Callable[[list[str]], int]] = {
-        "": start, "setup": setup, "test": test, "bench": bench, "bundle": bundle,
+        "": start, "setup": setup, "test": test, "bench": bench,
     }  # fmt: skip
     try:
         return commands[name](rest)

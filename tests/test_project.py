@@ -16,7 +16,8 @@ from engine.version import VERSION
 ROOT = Path(__file__).parents[1]
 ROOMS = ("desktop", "engine", "packaging", "resources", "tests")
 BESIDE = {"CHANGELOG.md", "LICENSE", "README.md", "pyproject.toml"}
-LINES = 450
+LINES = {"tests": 650}  # a test file holds all that is said of one subject
+MOST = 500  # elsewhere; the aim is 400
 
 # Written so that this file does not hold what it looks for: places of one machine, hosts of package registries.
 FORBIDDEN = re.compile(
@@ -115,8 +116,12 @@ def test_packaging_hides_no_library():
 
 
 def test_no_file_is_long():
-    long = {name: n for name, t in texts((".py",)) if (n := t.count("\n")) > LINES}
-    assert not long, f"more than {LINES} lines: {long}"
+    long = {
+        name: n
+        for name, t in texts((".py",))
+        if (n := t.count("\n")) > LINES.get(name.split("/")[0], MOST)
+    }
+    assert not long, f"too many lines: {long}"
 
 
 def test_nothing_names_one_machine_or_a_registry():

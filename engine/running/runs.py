@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 
 from engine.messages import (
     Array,
+    Card,
     Changed,
     Checkpoint,
     Judged,
@@ -206,3 +208,19 @@ def plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         return plain(value.item())
     return value
+
+
+def foreign(run: Run, card: Card | None) -> str:
+    """What in a file's run its experiment would not have let anyone set; empty if nothing."""
+    if card is None:
+        return f"{run.started.experiment} is not installed here: its curves are shown, it cannot be run"
+    knobs = {k.name: k for k in card.knobs}
+    swept = ((n, v) for n, vs in run.started.sweep.items() for v in vs)
+    for name, value in itertools.chain(run.started.values.items(), swept):
+        try:
+            if name not in knobs:
+                raise ValueError(f"{card.name} has no knob {name}")
+            knobs[name].check(value)
+        except ValueError as e:
+            return f"{e}: the run is shown as it was saved, it cannot be run again"
+    return ""

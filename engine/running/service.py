@@ -7,7 +7,6 @@ the stack's job with a checkpoint, so that a paused run holds no worker; a resum
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
 import time
 import uuid
@@ -43,7 +42,7 @@ from engine.messages import (
     Status,
 )
 from engine.running.pool import Worker
-from engine.running.runs import ENDED, Run, begin, copied_past, replayed
+from engine.running.runs import ENDED, Run, begin, copied_past, foreign, replayed
 
 JUDGE_EVERY = 0.7  # seconds between interim verdicts
 
@@ -426,27 +425,10 @@ class Service:
             self.cards.setdefault(name, card)
         whys = []
         for run in fresh:
-            if problem := self._foreign(run):
+            if problem := foreign(run, self.cards.get(run.started.experiment)):
                 whys.append(problem)
             self.runs[run.id] = run
             for m in run.messages():
                 self.on_message(replace(m, arrays={}) if isinstance(m, Checkpoint) else m)
         ids = tuple(r.id for r in fresh)
         self.on_message(Opened(request.path, ids, session.notes, session.layout, "; ".join(whys)))
-
-    def _foreign(self, run: Run) -> str:
-        """What in a file's run its experiment would not have let anyone set."""
-        card = self.cards.get(run.started.experiment)
-        if card is None:
-            return f"{run.started.experiment} is not installed here: its curves are shown, it cannot be run"
-        knobs = {k.name: k for k in card.knobs}
-        for name, value in itertools.chain(
-            run.started.values.items(), ((n, v) for n, vs in run.started.sweep.items() for v in vs)
-        ):
-            try:
-                if name not in knobs:
-                    raise ValueError(f"{card.name} has no knob {name}")
-                knobs[name].check(value)
-            except ValueError as e:
-                return f"{e}: the run is shown as it was saved, it cannot be run again"
-        return ""
