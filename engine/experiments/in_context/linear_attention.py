@@ -8,7 +8,7 @@ size η* = N/(N + d + 1 + σ²) times the identity. From a small balanced start 
 Convention: the sum over the prompt is divided by N (so is the step size); the risk is E(f − w·x_q)², without the noise of the query's own label; the training loss is
 half of it. G is what the answer applies to u, whichever of v and W reads the labels; the learnt step size is tr(G)/d.
 
-Axes: B tasks, N tokens, d dimensions.
+Axes: B tasks (128 a step), N tokens, d dimensions.
 
 Departures from the papers:
 - Only the row v of the value matrix that the answer reads is trained, and W has no column for the query's empty label: the rest has no effect.
@@ -16,6 +16,11 @@ Departures from the papers:
 - The risk is no sample mean: it is the expectation over tasks, prompts and queries, which for this layer is a polynomial in v and W.
 - Adam with a cosine decay reaches the optimum; the logistic law holds for plain gradient descent only, and has a preset of its own.
 - Isotropic inputs and weights only.
+- The papers start with no weight that reads labels into W or inputs into v. That is no convenience: from a random start the loss has minima where both
+  do, with v reading one input direction and W labels. At d = 2, N = 32, σ = 0 descent on the exact risk ended there, at 0.683 instead of 0.171, from 31 of
+  40 Gaussian starts of scale 0.3; at d = 5, N = 20, σ = 0.5 six of 40 were still far above the best.
+- The logistic law is that of the mean gradient. Batches of 128 scatter the curve by about 0.8 √(η/N) of η* (largest gap along the way, measured for
+  N = 1 … 8, η = 0.005 … 0.02), hence its assumption η ≤ 0.003 N.
 """
 
 import math
@@ -51,7 +56,7 @@ class HP(Hyper):
     test_prompt_length: int = hyper(40, 1, 256, scale="log")
     d: int = hyper(5, 1, 10)
     noise: Real = hyper(0.5, 0.0, 2.0)
-    lr: Real = hyper(0.02, 1e-3, 0.1, scale="log", hot=True)
+    lr: Real = hyper(0.02, 1e-3, 0.1, scale="log")
     init_scale: Real = hyper(0.1, 1e-3, 0.5, scale="log")
     optimiser: Literal["adam", "gradient_descent"] = hyper(
         "adam", meaning="Adam with cosine decay, or plain gradient descent at a constant rate."
@@ -202,6 +207,10 @@ STABLE = Assumption(
     "Adam, or η (1 + 1/N) √d η* [(d + σ²)² + 2d] ≤ 0.7",
     lambda hp: hp.optimiser == "adam" or hp.lr * sharpest(hp) <= 0.7,
 )
+CALM = Assumption(
+    "η ≤ 0.003 N: a batch scatters the curve by less than 5 %",
+    lambda hp: hp.lr <= 0.003 * hp.prompt_length,
+)
 PLAIN = Assumption("plain gradient descent", lambda hp: hp.optimiser == "gradient_descent")
 SMALL = Assumption("small start, α² ≤ η* √d / 2", lambda hp: (
     hp.init_scale**2 <= best_step(hp) * math.sqrt(hp.d) / 2
@@ -259,7 +268,7 @@ EXPERIMENT = Experiment(
         Claim("other_length", "At another prompt length the risk is R(M)", Late("test_risk"),
               lambda hp: risk_at(hp, hp.test_prompt_length), "zhang24", assumptions=LEARNT),
         Claim("logistic", "The step size grows along the logistic curve", Deviation("step_size", "logistic"),
-              lambda hp: 0.0, "zhang24", atol=0.05, assumptions=(PLAIN, ALIGNED, STABLE, SMALL)),
+              lambda hp: 0.0, "zhang24", atol=0.05, assumptions=(PLAIN, ALIGNED, STABLE, SMALL, CALM)),
     ),
     presets=(
         Preset(
@@ -283,6 +292,13 @@ EXPERIMENT = Experiment(
             "escape",
             "Plain gradient descent from a small balanced start: plateau, escape and saturation on the logistic curve.",
             {"optimiser": "gradient_descent", "init_scale": 0.02, "lr": 0.01, "steps": 700},
+        ),
+        Preset(
+            "bad_minimum",
+            "A random start in two dimensions: some seeds end in a minimum where v reads inputs and W labels, four times above the best risk.",
+            {"start": "random", "init_scale": 0.3, "d": 2, "prompt_length": 32, "noise": 0.0},
+            seeds=10,
+            expects=dict.fromkeys(("risk", "step", "other_length", "logistic"), "broken"),
         ),
         Preset(
             "too_short",

@@ -91,3 +91,36 @@ def test_the_exact_risk_against_sampled_prompts(values):
     error = float(each.std()) / math.sqrt(count)
     A, B = la.parts(hp, params)
     assert abs(float(each.mean()) - float(A + B / N)) < 5 * error
+
+
+def test_random_starts_may_end_in_a_minimum_above_the_best():
+    """The page's claim: at d = 2, N = 32, σ = 0 the exact risk has a second minimum, not a saddle, at 0.683."""
+    hp = la.HP.of({"d": 2, "prompt_length": 32, "noise": 0.0})
+
+    def risk(theta):
+        return la.risk(hp, {"params": {"v": theta[:3], "W": theta[3:].reshape(3, 2)}}, {})
+
+    ends = []
+    for seed in range(6):
+        start = 0.3 * torch.as_tensor(np.random.default_rng(seed).standard_normal(9))
+        theta = start.requires_grad_()
+        descent = torch.optim.LBFGS([theta], max_iter=2000, line_search_fn="strong_wolfe")
+        descent.param_groups[0].update(tolerance_grad=1e-10, tolerance_change=1e-16)
+
+        def closure(theta=theta, descent=descent):
+            descent.zero_grad()
+            value = risk(theta)
+            value.backward()
+            return value
+
+        descent.step(closure)
+        assert theta.grad.abs().max() < 1e-6
+        curvature = torch.linalg.eigvalsh(torch.autograd.functional.hessian(risk, theta.detach()))
+        ends.append(float(risk(theta.detach())))
+        # flat along the scale that v and W share and, where a direction is singled out, along its rotation
+        flat = 2 if ends[-1] > 0.5 else 1
+        assert curvature[0] > -1e-6 and curvature[flat] > 1e-2
+    for end in ends:
+        near = min((la.best_risk(hp), 0.6827), key=lambda level: abs(level - end))
+        assert end == pytest.approx(near, abs=1e-4)
+    assert max(ends) > 3 * min(ends)
