@@ -7,16 +7,16 @@ training and leaves a mark there.
 
 from __future__ import annotations
 
-import random
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
-from desktop.runs import ACTIVE, OVER, Run
+from desktop.runs import ACTIVE, OVER
 from desktop.store import Store
-from engine.messages import Card, Control, Describe, Message, Open, Predict, PresetCard, Save, Start
+from desktop.values import Values, branch_of, random_value, repeats
+from engine.messages import Control, Describe, Message, Open, Save
 from engine.spec import Knob, Value
 
 FIRST = "stability/edge_of_stability"
@@ -29,21 +29,18 @@ class Sender(Protocol):
     def send(self, message: Message) -> None: ...
 
 
-class Lab(QObject):
+class Lab(Values, QObject):
     experiment_changed = Signal()
     values_changed = Signal()  # values, sweep, seeds, preset
     locked: set[str]
 
     def __init__(self, store: Store, link: Sender, parent: QObject | None = None) -> None:
-        super().__init__(parent)
+        QObject.__init__(self, parent)
         self.store, self.link = store, link
-        self.card: Card | None = None
-        self.values: dict[str, Value] = {}
-        self.sweep: dict[str, list[Value]] = {}
-        self.seeds, self.first_seed = 1, 0
-        self.dtype, self.device, self.preset = "", "cpu", ""
+        self.clear()
         self.locked = set()
         self.auto_start = True
+        self._committed: dict[str, Value] = {}
         self._ticket = 0
         self._hot: dict[str, Value] = {}
         self._restart = self._timer(QUIET, self.start)
@@ -82,7 +79,7 @@ class Lab(QObject):
         self._leave()
         self.card = card
         self.locked = set()
-        self._defaults()
+        self.defaults()
         runs = self.store.of_experiment(name)
         self.experiment_changed.emit()
         self.store.select(runs[-1].id if runs else "")
@@ -104,39 +101,15 @@ class Lab(QObject):
             self.link.send(Control(run.id, "pause"))
         self.store.clear_draft()
 
-    def _defaults(self) -> None:
-        assert self.card is not None
-        self.values = {k.name: k.default for k in self.card.knobs}
-        self.sweep = {k: list(v) for k, v in self.card.sweep.items()}
-        self.seeds, self.first_seed = self.card.seeds, 0
-        self.dtype = self.card.dtype
-        self.preset = self.card.presets[0].name if self.card.presets else ""
-        if self.card.presets:
-            self._take(self.card.presets[0])
-
-    def _take(self, preset: PresetCard) -> None:
-        assert self.card is not None
-        self.values = {k.name: k.default for k in self.card.knobs} | dict(preset.values)
-        self.sweep = {k: list(v) for k, v in preset.sweep.items()}
-        if (
-            self.sweep == self.card.sweep
-        ):  # the experiment's own: a value that is set ends its sweep
-            self.sweep = {k: v for k, v in self.sweep.items() if k not in preset.values}
-        self.seeds, self.preset = preset.seeds or self.card.seeds, preset.name
-
     def choose_preset(self, name: str) -> None:
         """Its values, its sweep, its seeds, and off it goes."""
-        preset = self._preset(name)
+        preset = self.preset_named(name)
         if preset is None:
             return
         self._remember(f"preset {name.replace('_', ' ')}")
-        self._take(preset)
+        self.take(preset)
         self.values_changed.emit()
         self.start()
-
-    def _preset(self, name: str) -> PresetCard | None:
-        presets = self.card.presets if self.card else ()
-        return next((p for p in presets if p.name == name), None)
 
     # --- values ---
 
@@ -148,7 +121,9 @@ class Lab(QObject):
         """Whether a value goes to the run in training rather than to a new one."""
         run = self.store.run()
         live = run is not None and run.started and run.state not in OVER
-        return live and self.knob(name).hot and name not in self.sweep
+        if run is None or not live or name in run.sweep or name in self.sweep:
+            return False
+        return self.knob(name).hot
 
     def move(self, name: str, value: Value) -> None:
         """While a slider moves: theory follows at once, and so does the run if the knob is hot."""
@@ -194,7 +169,7 @@ class Lab(QObject):
         free = [
             k for k in self.card.knobs if k.name not in self.locked | set(self.sweep) | {"steps"}
         ]
-        self.set_many({k.name: _random_value(k) for k in free}, "randomise")
+        self.set_many({k.name: random_value(k) for k in free}, "randomise")
 
     def reset(self) -> None:
         """The preset's values, or the defaults; locked knobs keep theirs."""
@@ -202,9 +177,9 @@ class Lab(QObject):
             return
         self._remember("reset")
         kept = {k: v for k, v in self.values.items() if k in self.locked}
-        self._take(self._preset(self.preset) or self.card.presets[0]) if self.card.presets else (
-            self._defaults()
-        )
+        self.take(
+            self.preset_named(self.preset) or self.card.presets[0]
+        ) if self.card.presets else (self.defaults())
         self.values |= kept
         self._still_preset()
         self._changed()
@@ -239,32 +214,10 @@ class Lab(QObject):
         self._ask_soon()
         self._restart.start()
 
-    def _matching(self) -> str:
-        """The preset whose values, sweep and seeds are on the controls."""
-        if self.card is None:
-            return ""
-        for preset in self.card.presets:
-            values = {k.name: k.default for k in self.card.knobs} | dict(preset.values)
-            sweep = dict(preset.sweep)
-            if sweep == self.card.sweep:
-                sweep = {k: v for k, v in sweep.items() if k not in preset.values}
-            same = all(v == values.get(k) for k, v in self.values.items() if k not in self.sweep)
-            if same and sweep == self.sweep:
-                return preset.name
-        return ""
-
     def _still_preset(self) -> None:
-        self.preset = self._matching()
+        self.preset = self.matching()
 
     # --- undo of values ---
-
-    def _state(self) -> tuple[Any, ...]:
-        return (
-            dict(self.values),
-            {k: list(v) for k, v in self.sweep.items()},
-            self.seeds,
-            self.preset,
-        )
 
     def _put(self, state: tuple[Any, ...], experiment: str) -> None:
         if self.card is None or self.card.name != experiment:
@@ -277,12 +230,12 @@ class Lab(QObject):
         """Call before a change of several values at once."""
         if self.card is None:
             return
-        before, name = self._state(), self.card.name
+        before, name = self.snapshot(), self.card.name
         self.store.history.did(
             text, lambda: self._put(before, name), lambda: self._put(after(), name)
         )
         step: list[tuple[Any, ...]] = []
-        QTimer.singleShot(0, self, lambda: step.append(self._state()))
+        QTimer.singleShot(0, self, lambda: step.append(self.snapshot()))
 
         def after() -> tuple[Any, ...]:
             return step[0] if step else before
@@ -314,43 +267,23 @@ class Lab(QObject):
         if card is None:
             return
         before = self.store.run()
-        values = {k: v for k, v in self.values.items() if k not in self.sweep}
-        start = Start(
-            run=uuid.uuid4().hex[:12],
-            experiment=card.name,
-            values=values,
-            sweep={k: list(v) for k, v in self.sweep.items()},
-            seeds=self.seeds,
-            first_seed=self.first_seed,
-            dtype=self.dtype,
-            device=self.device,
-            preset=self.preset,
-        )
+        start = self.request(uuid.uuid4().hex[:12])
         if before is None or before.experiment != card.name:
             before = None
-        repeats = before is not None and self._replaces(start, before)
+        again = before is not None and repeats(start, before)
         run = self.store.request(start)
-        if before is not None and repeats:
+        if before is not None and again:
             run.colour = before.colour
         self.store.set_modified(True)
         self.store.select(start.run)
         if before is not None:
             if before.state not in OVER:
                 self.link.send(Control(before.id, "cancel"))
-            if repeats:
+            if again:
                 self.store.discard(before.id)
             else:
                 self.store.ghost_quietly(before.id)
         self.link.send(start)
-
-    def _replaces(self, start: Start, run: Run) -> bool:
-        """Whether nothing is lost by forgetting a run: unseen, or about to be repeated bit for bit."""
-        if run.role != "live" or run.opened or run.label:
-            return False
-        own = {k: v for k, v in run.values.items() if k not in run.sweep}
-        mine = (own, run.sweep, run.seeds, run.dtype)
-        repeated = mine == (start.values, start.sweep, start.seeds, start.dtype)
-        return not run.has_rows or (repeated and not run.changes)
 
     def toggle(self) -> None:
         """Pause what runs, go on with what is paused, begin anew what has ended."""
@@ -384,20 +317,7 @@ class Lab(QObject):
             self.store.notice.emit("info", "There is no checkpoint to branch from yet.")
             return
         step = max([s for s in steps if at is None or s <= at], default=steps[0])
-        start = Start(
-            run=uuid.uuid4().hex[:12],
-            experiment=run.experiment,
-            values={k: v for k, v in run.values.items() if k not in run.sweep},
-            sweep={k: list(v) for k, v in run.sweep.items()},
-            seeds=run.seeds,
-            first_seed=int(min(run.members["seed"])) if "seed" in run.members else 0,
-            dtype=run.dtype,
-            device=run.device,
-            parent=run.id,
-            parent_step=step,
-            changes=tuple(c for c in run.changes if c.step <= step),
-            paused=True,
-        )
+        start = branch_of(run, step, uuid.uuid4().hex[:12])
         if run.state not in OVER:
             self.link.send(Control(run.id, "pause"))
         self.store.ghost_quietly(run.id)
@@ -436,18 +356,7 @@ class Lab(QObject):
         if self.card is None:
             return
         self._ticket += 1
-        values = {k: v for k, v in self.values.items() if k not in self.sweep}
-        self.link.send(
-            Predict(
-                f"?{self._ticket}",
-                self.card.name,
-                values,
-                dict(self.sweep),
-                1,
-                self.first_seed,
-                self.dtype,
-            )
-        )
+        self.link.send(self.question(f"?{self._ticket}"))
 
     def _run_changed(self, run: str, what: str) -> None:
         if what == "theory" and run == self.store.current and not self._moving():
@@ -467,7 +376,7 @@ class Lab(QObject):
                 return
             self._leave()
             self.card, self.locked = card, set()
-            self._defaults()
+            self.defaults()
             self.experiment_changed.emit()
         self.values = {k.name: k.default for k in self.card.knobs} | dict(run.values)
         for c in sorted(run.changes, key=lambda c: c.step):
@@ -475,19 +384,8 @@ class Lab(QObject):
         self.sweep = {k: list(v) for k, v in run.sweep.items()}
         self.seeds, self.dtype = run.seeds or self.card.seeds, run.dtype or self.card.dtype
         self.device = run.device if run.device in self.store.devices else "cpu"
-        self.preset = self._matching()
+        self.preset = self.matching()
         self._committed = dict(self.values)
         if run.predicted:
             self.store.clear_draft()
         self.values_changed.emit()
-
-    _committed: dict[str, Value] = {}
-
-
-def _random_value(knob: Knob) -> Value:
-    if knob.kind == "choice":
-        return random.choice(knob.choices)
-    from desktop.widgets.knob_values import Ticks
-
-    ticks = Ticks(knob)
-    return ticks.value(random.randint(ticks.first, ticks.last))
