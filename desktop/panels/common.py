@@ -6,8 +6,8 @@ import math
 import unicodedata
 
 from PySide6.QtCore import QRectF, Qt
-from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen
-from PySide6.QtWidgets import QDockWidget, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen, QWheelEvent
+from PySide6.QtWidgets import QComboBox, QDockWidget, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from desktop import theme
 
@@ -87,6 +87,18 @@ class Elided(QLabel):
         room = self.fontMetrics().elidedText(self._whole, Qt.TextElideMode.ElideRight, self.width())
         if room != super().text():
             super().setText(room)
+
+
+class Combo(QComboBox):
+    """Named, its list too; scrolling past does not change its value."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.setAccessibleName(name)
+        self.view().setAccessibleName(f"{name}, choices")
+
+    def wheelEvent(self, event: QWheelEvent) -> None:
+        event.ignore()
 
 
 def plain(text: str, most: int = 400) -> str:

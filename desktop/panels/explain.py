@@ -156,9 +156,9 @@ class Explain(Panel):
 
     def _clicked(self, url: QUrl) -> None:
         if url.scheme() == "preset" and self.card is not None:
-            i = int(url.path() or -1)
-            if 0 <= i < len(self.card.presets):
-                self.preset_chosen.emit(self.card.presets[i].name)
+            at = url.path()
+            if at.isascii() and at.isdigit() and int(at) < len(self.card.presets):
+                self.preset_chosen.emit(self.card.presets[int(at)].name)
         elif url.scheme() == "https" and url.host() == "arxiv.org":
             QDesktopServices.openUrl(url)
 

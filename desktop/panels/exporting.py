@@ -10,7 +10,6 @@ from typing import Any
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import (
     QCheckBox,
-    QComboBox,
     QDialog,
     QFileDialog,
     QGridLayout,
@@ -21,7 +20,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from desktop.panels.common import label, plain
+from desktop.panels.common import Combo, label, plain
 from desktop.plots.base import PlotView
 from desktop.plots.export import export
 
@@ -58,8 +57,7 @@ class ExportDialog(QDialog):
         column.addWidget(label("Export", "heading"))
         grid = QGridLayout()
         grid.setHorizontalSpacing(12)
-        self.which = QComboBox()
-        self.which.setAccessibleName("Plots to export")
+        self.which = Combo("Plots to export")
         self.which.addItems([t for t, _ in plots])
         if len(plots) > 1:
             self.which.addItem("All plots")

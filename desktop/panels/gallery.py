@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PySide6.QtCore import QEvent, QObject, QSignalBlocker, Qt, Signal
 from PySide6.QtGui import QColor, QKeyEvent
-from PySide6.QtWidgets import QLineEdit, QTreeWidget, QTreeWidgetItem, QWidget
+from PySide6.QtWidgets import QLineEdit, QToolButton, QTreeWidget, QTreeWidgetItem, QWidget
 
 from desktop import theme
 from desktop.panels.common import Panel, label
@@ -60,6 +60,10 @@ class Gallery(Panel):
         self.search.addAction(
             theme.icon("search", "muted"), QLineEdit.ActionPosition.LeadingPosition
         )
+        for button in self.search.findChildren(QToolButton):  # Qt leaves its own without a name
+            clears = "clear" in button.defaultAction().objectName()
+            button.setAccessibleName("Clear the search" if clears else "Search")
+            button.setToolTip(button.accessibleName())
         self.waiting = label("Starting the engine…", "caption")
         self.waiting.setContentsMargins(8, 4, 8, 4)
         self.tree = QTreeWidget()
@@ -169,6 +173,9 @@ class Gallery(Panel):
         ):
             if event.key() == Qt.Key.Key_Down:
                 self.tree.setFocus(Qt.FocusReason.TabFocusReason)
+                return True
+            if event.key() == Qt.Key.Key_Escape and self.search.text():
+                self.search.clear()
                 return True
             if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
                 for item in self.items():

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QEvent, QObject, QPoint, QSignalBlocker, Qt, Signal
-from PySide6.QtGui import QWheelEvent
 from PySide6.QtWidgets import (
-    QComboBox,
     QFrame,
     QGridLayout,
     QHBoxLayout,
@@ -19,7 +17,7 @@ from PySide6.QtWidgets import (
 
 from desktop import theme
 from desktop.lab import Lab
-from desktop.panels.common import Panel, label
+from desktop.panels.common import Combo, Panel, label
 from desktop.panels.gallery import spelt
 from desktop.widgets.knob import KnobControl
 from desktop.widgets.knob_values import Ticks
@@ -28,17 +26,12 @@ from engine.spec import Knob, Value
 OWN = "own values"
 
 
-class _Combo(QComboBox):
-    def wheelEvent(self, event: QWheelEvent) -> None:
-        event.ignore()  # scrolling past must not change a value
-
-
 def spread(knob: Knob, now: Value, count: int = 5) -> list[Value]:
     """Values to sweep: every choice, or `count` around the present one, evenly along the slider and in its range."""
     if knob.kind == "choice":
         return list(knob.choices)
     ticks = Ticks(knob)
-    at, reach = ticks.tick(float(now)), (ticks.last - ticks.first) // 4
+    at, reach = ticks.tick(float(now)), max(1, (ticks.last - ticks.first) // 4)
     low = min(max(at - reach, ticks.first), ticks.last - 2 * reach)
     marks = [ticks.value(low + 2 * reach * i // (count - 1)) for i in range(count)]
     return list(dict.fromkeys(marks))
@@ -51,8 +44,7 @@ class Parameters(Panel):
         super().__init__("Parameters", parent)
         self.lab = lab
         self.controls: dict[str, KnobControl] = {}
-        self.preset = _Combo()
-        self.preset.setAccessibleName("Preset")
+        self.preset = Combo("Preset")
         self.preset.activated.connect(self._preset_chosen)
         self.preset_text = label(role="caption", wrap=True)
         self.preset_text.setContentsMargins(8, 0, 8, 0)
@@ -88,12 +80,10 @@ class Parameters(Panel):
         self.seeds.setToolTip("Networks that differ in nothing but their random seed")
         self.seeds.setKeyboardTracking(False)
         self.seeds.valueChanged.connect(self.lab.set_seeds)
-        self.dtype = _Combo()
+        self.dtype = Combo("Precision")
         self.dtype.addItems(["float32", "float64"])
-        self.dtype.setAccessibleName("Precision")
         self.dtype.textActivated.connect(self.lab.set_dtype)
-        self.device = _Combo()
-        self.device.setAccessibleName("Device")
+        self.device = Combo("Device")
         self.device.textActivated.connect(self.lab.set_device)
         self.randomise = QPushButton("Randomise")
         self.randomise.setIcon(theme.icon("dice"))

@@ -187,6 +187,7 @@ class KnobControl(QWidget):
             self.choice.addItems(list(knob.choices))
             self.choice.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
             self.choice.setAccessibleName(self.spoken)
+            self.choice.view().setAccessibleName(f"{self.spoken}, choices")
             below.addWidget(self.choice, 1)
         below.addWidget(self._reset)
         below.addWidget(self._lock)
