@@ -116,6 +116,7 @@ def picture(
     window.setAttribute(Qt.WidgetAttribute.WA_DontShowOnScreen)
     window.resize(QSize(*size))
     window.show()
+    window.explain.set_all()
     for _ in range(6):  # layouts settle, plots are fed, labels find their places
         app.processEvents()
         window.tick()

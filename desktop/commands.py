@@ -17,7 +17,11 @@ from engine.spec import Knob, Value
 
 
 def entries(
-    registry: Registry, lab: Lab, recent: list[str], open_file: Callable[[str], None]
+    registry: Registry,
+    lab: Lab,
+    recent: list[str],
+    open_file: Callable[[str], None],
+    ask: Callable[[str], None],
 ) -> list[Entry]:
     registry.refresh()
     out = []
@@ -55,6 +59,17 @@ def entries(
                     functools.partial(lab.choose_preset, p.name),
                     p.text,
                     key=f"preset:{p.name}",
+                )
+            )
+        for knob in lab.card.knobs:
+            out.append(
+                Entry(
+                    "Value",
+                    f"Set {knob.label} {knob.symbol}".strip() + "…",
+                    functools.partial(ask, f"{knob.name} "),
+                    f"now {number(lab.values[knob.name])}",
+                    key=f"ask:{knob.name}",
+                    more=knob.name,
                 )
             )
     for path in recent:

@@ -7,6 +7,7 @@ training and leaves a mark there.
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -41,7 +42,8 @@ class Lab(Values, QObject):
         self.locked = set()
         self.auto_start = True
         self._committed: dict[str, Value] = {}
-        self._ticket = 0
+        self._ticket, self._asked = 0, 0.0
+        self._held = False  # a slider is moving
         self._hot: dict[str, Value] = {}
         self._restart = self._timer(QUIET, self.start)
         self._ask = self._timer(ASK, self._predict)
@@ -96,6 +98,7 @@ class Lab(Values, QObject):
         """What trained for the experiment that is left makes room."""
         for timer in (self._restart, self._ask, self._set):
             timer.stop()
+        self._held = False
         run = self.store.run()
         if run is not None and run.state in ACTIVE:
             self.link.send(Control(run.id, "pause"))
@@ -127,7 +130,7 @@ class Lab(Values, QObject):
 
     def move(self, name: str, value: Value) -> None:
         """While a slider moves: theory follows at once, and so does the run if the knob is hot."""
-        self.values[name] = value
+        self.values[name], self._held = value, True
         self._ask_soon()
         if self.is_hot(name):
             self._hot[name] = value
@@ -141,7 +144,7 @@ class Lab(Values, QObject):
         value = self.knob(name).check(value)
         before = dict(self.values)
         self.sweep.pop(name, None)
-        self.values[name] = value
+        self.values[name], self._held = value, False
         if self.is_hot(name):
             self._hot[name] = value
             self._send_hot()
@@ -349,13 +352,20 @@ class Lab(Values, QObject):
                 self.link.send(Control(run.id, "set", knob=name, value=value))
 
     def _ask_soon(self) -> None:
+        """At once, or as soon as the last question is ASK old."""
         if not self._ask.isActive():
-            self._ask.start()
+            since = 1000 * (time.monotonic() - self._asked)
+            if since >= ASK:
+                self._predict()
+            else:
+                self._ask.start(round(ASK - since))
 
     def _predict(self) -> None:
         if self.card is None:
             return
         self._ticket += 1
+        self._asked = time.monotonic()
+        self.store.draft_sweep = {k: list(v) for k, v in self.sweep.items()}
         self.link.send(self.question(f"?{self._ticket}"))
 
     def _run_changed(self, run: str, what: str) -> None:
@@ -363,7 +373,7 @@ class Lab(Values, QObject):
             self.store.forget_drafts(self._ticket)  # the run's own theory is there now
 
     def _moving(self) -> bool:
-        return self._restart.isActive() or self._ask.isActive() or self._set.isActive()
+        return self._held or any(t.isActive() for t in (self._restart, self._ask, self._set))
 
     def _selected(self, run_id: str) -> None:
         """The sliders take the values of the run that is looked at."""

@@ -1,24 +1,24 @@
-"""From runs to what plots take: curves over steps, profiles, spectra, matrices, sweeps, each with its theory.
+"""From runs to what plots take: curves over steps, profiles, spectra, matrices, sweeps.
 
 What a run's members that differ in nothing but their seed measured is one setting; a sweep has several.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from desktop.naming import knob_word, number
-from desktop.plots.base import Measured, Theory
+from desktop.plots.base import Measured
 from desktop.runs import OVER, Run
 from desktop.traces import Column
-from engine.messages import Card, MetricCard, Predicted, ViewCard
+from engine.messages import Card, MetricCard, ViewCard
 
 Array = np.ndarray[Any, Any]
 MOST_CURVES = 8  # of one sweep in one plot
+MOST_MODES = 12
 
 
 class Setting(NamedTuple):
@@ -58,6 +58,15 @@ def _member(run: Run, knob: str, i: int) -> Any:
 def named(setting: Setting, card: Card) -> str:
     words = {k.name: knob_word(k) for k in card.knobs}
     return ", ".join(f"{words.get(k, k)} = {number(v)}" for k, v in setting.values.items())
+
+
+def curve_label(card: Card, view: ViewCard, metric: str, where: str) -> str:
+    """What tells a curve from its neighbours: the metric where there are several, the setting in a sweep."""
+    m = metric_of(card, metric)
+    word = ""
+    if len(view.metrics) > 1:
+        word = (m.symbol or m.label) if where else m.label
+    return ", ".join(filter(None, [word, where]))
 
 
 def metric_of(card: Card, name: str) -> MetricCard:
@@ -125,14 +134,26 @@ def _look(run: Run, current: bool) -> dict[str, Any]:
     return dict(colour_index=run.colour, label=run.shown_name, role=role, seeds=run.seeds)
 
 
-def _shown(run: Run, metrics: int = 1) -> list[Setting]:
-    """The settings that are drawn: all, or so many spread over the sweep with both its ends."""
+def shown_settings(run: Run, curves: int = 1) -> list[Setting]:
+    """The settings that are drawn, of `curves` curves each: all, or so many spread over the sweep with both its ends."""
     every = settings(run)
-    most = max(2, MOST_CURVES // metrics)
+    most = max(2 if curves <= MOST_CURVES // 2 else 1, MOST_CURVES // curves)
     if len(every) <= most:
         return every
+    if most == 1:
+        return every[-1:]
     picks = np.linspace(0, len(every) - 1, most).round().astype(int)
     return [every[i] for i in picks]
+
+
+def curves_of(run: Run, view: ViewCard) -> int:
+    """How many curves a view draws of one setting."""
+    parts = [
+        c.values.shape[2]
+        for (m, _), c in run.columns.items()
+        if m in view.metrics and c.values.ndim == 3
+    ]
+    return len(view.metrics) * min(MOST_MODES, max(parts, default=1))
 
 
 def _column(run: Run, metric: str, setting: Setting) -> tuple[Column, slice] | None:
@@ -146,7 +167,7 @@ def _column(run: Run, metric: str, setting: Setting) -> tuple[Column, slice] | N
 
 def _curves(run: Run, card: Card, view: ViewCard, look: dict[str, Any]) -> Drawn:
     groups: list[list[tuple[str, Array, Array]]] = []  # curves whose steps agree as far as they go
-    for setting in _shown(run, len(view.metrics)):
+    for setting in shown_settings(run, curves_of(run, view)):
         for name in view.metrics:
             found = _column(run, name, setting)
             if found is None or not len(found[0].steps):
@@ -156,16 +177,13 @@ def _curves(run: Run, card: Card, view: ViewCard, look: dict[str, Any]) -> Drawn
             values = column.values[:, mine]
             where = named(setting, card)
             if metric.kind == "scalar":
-                label = ", ".join(
-                    filter(None, [metric.label if len(view.metrics) > 1 else "", where])
-                )
-                curves = [(label, column.steps, values)]
+                curves = [(curve_label(card, view, name, where), column.steps, values)]
             else:
                 k = values.shape[2]
                 parts = metric.parts or tuple(str(i + 1) for i in range(k))
                 curves = [
                     (", ".join(filter(None, [parts[i], where])), column.steps, values[:, :, i])
-                    for i in range(min(k, 12))
+                    for i in range(min(k, MOST_MODES))
                 ]
             for curve in curves:
                 for group in groups:
@@ -191,14 +209,13 @@ def _curves(run: Run, card: Card, view: ViewCard, look: dict[str, Any]) -> Drawn
 
 def _profiles(run: Run, card: Card, view: ViewCard, look: dict[str, Any]) -> Drawn:
     groups: dict[bytes, list[tuple[str, Array, Array]]] = {}
-    for setting in _shown(run, len(view.metrics)):
+    for setting in shown_settings(run, len(view.metrics)):
         for name in view.metrics:
             found = _column(run, name, setting)
             if found is None or not len(found[0].steps) or found[0].coords is None:
                 continue
             column, mine = found
-            label = metric_of(card, name).label if len(view.metrics) > 1 else ""
-            label = ", ".join(filter(None, [label, named(setting, card)]))
+            label = curve_label(card, view, name, named(setting, card))
             x = np.asarray(found[0].coords, float)
             groups.setdefault(x.tobytes(), []).append((label, x, column.values[-1, mine].T))
     out = {}
@@ -215,7 +232,7 @@ def _profiles(run: Run, card: Card, view: ViewCard, look: dict[str, Any]) -> Dra
 
 def _spectra(run: Run, card: Card, view: ViewCard, look: dict[str, Any]) -> Drawn:
     out = {}
-    for i, setting in enumerate(_shown(run)[:3]):
+    for i, setting in enumerate(shown_settings(run)[:3]):
         found = _column(run, view.metrics[0], setting)
         if found is None or not len(found[0].steps):
             continue
@@ -250,8 +267,7 @@ def _against(run: Run, card: Card, view: ViewCard, look: dict[str, Any]) -> Draw
             if found is None or not len(found[0].steps):
                 continue
             column, mine = found
-            label = metric_of(card, name).label if len(view.metrics) > 1 else ""
-            label = ", ".join(filter(None, [label, named(Setting(0, 0, rest), card)]))
+            label = curve_label(card, view, name, named(Setting(0, 0, rest), card))
             curves.setdefault(label, {})[x] = np.ravel(column.values[-1, mine])
     if not curves:
         return Drawn({})
@@ -263,105 +279,6 @@ def _against(run: Run, card: Card, view: ViewCard, look: dict[str, Any]) -> Draw
             values[int(np.searchsorted(xs, x)), : len(v), j] = v
     parts = tuple(curves)
     return Drawn({f"{run.id}/0": Measured(xs, values, parts=parts if any(parts) else (), **look)})
-
-
-# --- theory ---
-
-
-def theories(
-    predicted: Iterable[Predicted], card: Card, view: ViewCard, run: Run | None
-) -> dict[str, Theory]:
-    """What theory says in a view, by a name for each line. `run` gives profiles their abscissae."""
-    mine = [p for p in predicted if p.metric in view.metrics]
-    against = {p.name: p.against for p in card.predictions}
-    out: dict[str, Theory] = {}
-    if view.against:
-        exponents = [p for p in mine if against.get(p.prediction) == view.against]
-        for p in exponents:
-            t = _theory(p, p.steps, p.values[:, 0, ...].reshape(len(p.steps), -1))
-            t.kind, t.exponent = "exponent", float(np.ravel(p.values)[0])
-            out[p.prediction] = t
-        values = [p for p in mine if not against.get(p.prediction)]
-        if run is not None:
-            out |= _theory_against(values, view, run)
-        return out
-    seen: dict[tuple[str, bytes], bool] = {}
-    for p in mine:
-        if against.get(p.prediction) or not p.values.size:
-            continue
-        key = (p.prediction, p.values.tobytes())
-        if key in seen:
-            continue  # the same line for another setting
-        seen[key] = True
-        made = _line(p, metric_of(card, p.metric), run)
-        if made is not None:
-            out[f"{p.prediction}@{p.first}"] = made
-    return out
-
-
-def _theory(p: Predicted, x: Array, values: Array) -> Theory:
-    reason = "" if p.valid else "; ".join(p.broken)
-    return Theory(np.asarray(x, float), values, p.text, p.valid, reason)
-
-
-def _line(p: Predicted, metric: MetricCard, run: Run | None) -> Theory | None:
-    values = np.asarray(p.values, float)
-    if metric.kind == "scalar":
-        return _theory(p, p.steps, values[:, :, None] if values.ndim == 2 else values)
-    if metric.kind == "modes":
-        return _theory(p, p.steps, values)
-    at = _now(p, run, metric.name)
-    last = values[at]  # (members, *shape)
-    if metric.kind == "profile":
-        coords = _coords(p, metric.name, run)
-        if coords is None or len(coords) != last.shape[-1]:
-            return None
-        return _theory(p, coords, last.T[:, :, None])
-    if metric.kind == "spectrum":
-        return _theory(p, last[0, 0], last[0, 1][:, None])
-    return _theory(p, p.steps[:1], last.mean(axis=0).reshape(1, -1))
-
-
-def _now(p: Predicted, run: Run | None, metric: str) -> int:
-    """The row of a prediction that speaks of the last reading."""
-    steps = [
-        c.steps[-1]
-        for (m, _), c in (run.columns.items() if run else ())
-        if m == metric and len(c.steps)
-    ]
-    if not steps or len(p.values) == 1:
-        return len(p.values) - 1
-    return max(0, int(np.searchsorted(p.steps, max(steps), side="right")) - 1)
-
-
-def _coords(p: Predicted, metric: str, run: Run | None) -> Array | None:
-    for (name, first), column in run.columns.items() if run else ():
-        if name == metric and first <= p.first < first + column.values.shape[1]:
-            return column.coords
-    return None
-
-
-def _theory_against(predicted: Sequence[Predicted], view: ViewCard, run: Run) -> dict[str, Theory]:
-    """Predictions of single numbers, at the last step, over the swept knob."""
-    at = {s.first: s.values.get(view.against) for s in settings(run)}
-    curves: dict[str, list[tuple[float, Predicted]]] = {}
-    for p in predicted:
-        x = at.get(p.first)
-        if isinstance(x, (int, float)):
-            curves.setdefault(p.prediction, []).append((float(x), p))
-    out = {}
-    for name, points in curves.items():
-        if len({x for x, _ in points}) != len(points) or len(points) < 2:
-            continue  # a second swept knob: no single curve
-        points.sort(key=lambda pair: pair[0])
-        x = np.array([a for a, _ in points])
-        y = np.array([np.ravel(p.values[_now(p, run, p.metric)])[0] for _, p in points])
-        first = points[0][1]
-        broken = next((p for _, p in points if not p.valid), None)
-        t = _theory(broken or first, x, y[:, None])
-        t.label = first.text.split(" = ")[0]
-        out[name] = t
-    return out
 
 
 def events(run: Run, card: Card) -> list[tuple[float, str]]:

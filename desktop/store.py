@@ -32,6 +32,7 @@ from engine.messages import (
     Started,
     Status,
 )
+from engine.spec import Value
 
 __all__ = ["ACTIVE", "OVER", "Role", "Run", "Store"]
 
@@ -58,6 +59,7 @@ class Store(QObject):
         self.current = ""
         self.solo = ""
         self.draft: dict[tuple[str, int], Predicted] = {}
+        self.draft_sweep: dict[str, list[Value]] = {}  # of the values that it was asked for
         self.modified = False
         self.path = ""
         self._draft_ticket = -1
@@ -372,8 +374,10 @@ class Store(QObject):
                 run.label = " ".join(look["label"].split())[:80]
             if look.get("role") in ("live", "ghost", "pinned"):
                 run.role = look["role"]
-            if isinstance(look.get("colour"), int) and 0 <= look["colour"] < 1000:
-                run.colour = look["colour"]
+            colour = look.get("colour")
+            others = {r.colour for r in self.of_experiment(run.experiment) if r.id not in m.runs}
+            if isinstance(colour, int) and 0 <= colour < 1000 and colour not in others:
+                run.colour = colour
             run.hidden = look.get("hidden") is True
             self._say(run.id, "look")
         at = told.get("current", -1) if isinstance(told, dict) else -1

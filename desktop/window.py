@@ -65,7 +65,7 @@ class Window(QMainWindow):
         self.palette_box = Palette(
             self,
             lambda: commands.entries(
-                self.registry, self.lab, settings.recent, self.files.open_path
+                self.registry, self.lab, settings.recent, self.files.open_path, self.open_palette
             ),
             commands.assignments(self.lab),
         )

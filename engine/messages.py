@@ -94,14 +94,43 @@ class Save:
     runs: tuple[str, ...]
     notes: str = ""
     layout: str = ""  # JSON of the window's own
+    overwrite: bool = False  # replace a file that is no session
 
 
 @dataclass(frozen=True)
 class Open:
+    """A session file, or the journal that an `Orphaned` named."""
+
     path: str
 
 
+@dataclass(frozen=True)
+class Discard:
+    """A journal that an `Orphaned` named is not wanted."""
+
+    path: str
+
+
+@dataclass(frozen=True)
+class Allow:
+    """The person read what enabling means: the user's experiment at `path` may run while its bytes have this hash."""
+
+    path: str
+    sha256: str  # empty: no longer allowed
+
+
 # --- engine to desktop, and to the session file: the same stream ---
+
+
+@dataclass(frozen=True)
+class Stranger:
+    """A file in the folder for users' own experiments. It is code, and nothing of it has run unless it is allowed."""
+
+    path: str
+    sha256: str
+    allowed: bool = False
+    changed: bool = False  # it was allowed with other bytes
+    problem: str = ""  # allowed, and could not be loaded: one sentence
 
 
 @dataclass(frozen=True)
@@ -109,6 +138,17 @@ class Catalogue:
     cards: tuple[Card, ...]
     devices: tuple[str, ...]  # "cpu", and "cuda:0" … where there are
     problems: tuple[str, ...] = ()  # experiments that could not be loaded, a sentence each
+    strangers: tuple[Stranger, ...] = ()
+
+
+@dataclass(frozen=True)
+class Orphaned:
+    """A journal that no process holds: what a crash left. Said once, when the service starts."""
+
+    path: str
+    experiment: str
+    steps: int  # the last step that it knows of
+    last: float  # time of its last record, seconds since 1970
 
 
 @dataclass(frozen=True)
@@ -204,6 +244,10 @@ class Opened:
     notes: str = ""
     layout: str = ""
     why: str = ""  # empty: opened
+    notice: str = ""  # opened, yet this must be said
+    held: str = (
+        ""  # who has it open already ("process 4711 on pc7"): it cannot be saved under this name
+    )
 
 
 @dataclass(frozen=True)
@@ -276,14 +320,14 @@ Message = Any
 KINDS: dict[str, type] = {
     c.__name__: c
     for c in (
-        Describe, Start, Control, Predict, Save, Open, Catalogue, Started, Rows, Predicted, Judged, Changed,
+        Describe, Start, Control, Predict, Save, Open, Discard, Allow, Catalogue, Orphaned, Started, Rows, Predicted, Judged, Changed,
         Checkpoint, Status, Saved, Opened, Refused, Hello, Job, Judge, JudgedAll, Ended, Quit,
     )
 }  # fmt: skip
 _PARTS: dict[str, type] = {
     c.__name__: c
     for c in (
-        Card, Knob, MetricCard, PredictionCard, ClaimCard, PresetCard, ViewCard, FormulaCard, ReferenceCard,
+        Card, Knob, Stranger, MetricCard, PredictionCard, ClaimCard, PresetCard, ViewCard, FormulaCard, ReferenceCard,
     )
 }  # fmt: skip
 

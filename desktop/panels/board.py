@@ -17,7 +17,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from desktop import series
+from desktop import series, theories
 from desktop.panels.common import label
 from desktop.plots.base import PlotView, make_plot
 from desktop.runs import Run
@@ -290,11 +290,13 @@ class Board(QWidget):
         if run is not None and run.experiment != self.card.name:
             run = None
         draft = [p for p in self.store.draft.values() if self._known(p.prediction)]
-        own = list(run.predicted.values()) if run else []
+        asked = theories.imagined(self.card, self.store.draft_sweep, run) if draft else None
         replaced = {p.prediction for p in draft}
-        predicted = draft + [p for p in own if p.prediction not in replaced]
+        own = [p for p in run.predicted.values() if p.prediction not in replaced] if run else []
         for i, cell in enumerate(self.cells):
-            lines = series.theories(predicted, self.card, cell.view, run)
+            lines = theories.theories(own, self.card, cell.view, run) if run else {}
+            if asked is not None:
+                lines |= theories.theories(draft, self.card, cell.view, asked)
             keys = self._drawn.get((i, run.id), set()) if run else set()
             owner = min(keys, default="theory")
             for name, old in self._theory.get(i, {}).items():

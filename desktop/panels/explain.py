@@ -6,7 +6,7 @@ import html
 import re
 
 from markdown_it import MarkdownIt
-from PySide6.QtCore import QEvent, QObject, Qt, QUrl, Signal
+from PySide6.QtCore import QEvent, QObject, Qt, QTimer, QUrl, Signal
 from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QFrame, QScrollArea, QTextBrowser, QVBoxLayout, QWidget
 
@@ -17,7 +17,7 @@ from desktop.panels.common import Panel, label, plain
 from desktop.panels.gallery import spelt
 from desktop.store import Store
 from desktop.widgets.formula import FormulaLabel
-from engine.messages import Card
+from engine.messages import Card, FormulaCard
 
 _MARKDOWN = MarkdownIt("commonmark", {"html": False, "linkify": False}).disable(["image"])
 ARXIV = re.compile(r"(?:[a-z-]+/\d{7}|\d{4}\.\d{4,5})(?:v\d+)?")
@@ -79,6 +79,10 @@ class Explain(Panel):
         self.lab = lab
         self.card: Card | None = None
         self._formulae: list[tuple[FormulaLabel, set[str]]] = []
+        self._pending: list[FormulaCard] = []
+        self._next = QTimer(self)
+        self._next.setInterval(30)  # frames in between
+        self._next.timeout.connect(self._set_one)
         self.numbers = label(role="caption", wrap=True)
         self.page = _Page()
         self.page.setAccessibleName("Explanation")
@@ -115,16 +119,28 @@ class Explain(Panel):
                 widget.hide()
                 widget.deleteLater()
         self._formulae = []
-        for f in card.formulae if card else ():
-            drawn = FormulaLabel(f.tex, 18, text=f.text)
-            drawn.installEventFilter(self)
-            self._formulae.append((drawn, set(f.symbols.values())))
-            self._head.addWidget(drawn)
-            said = label(f.text, "caption", wrap=True)
-            self._head.addWidget(said)
+        self._pending = list(card.formulae) if card else []
+        self._next.start()
         self._style()
         self.scroller.verticalScrollBar().setValue(0)
         self.show_numbers()
+
+    def _set_one(self) -> None:
+        """The next formula. Setting one takes up to 90 ms: one at a time, so that the window goes on moving."""
+        if not self._pending:
+            self._next.stop()
+            return
+        f = self._pending.pop(0)
+        drawn = FormulaLabel(f.tex, 18, text=f.text)
+        drawn.installEventFilter(self)
+        self._formulae.append((drawn, set(f.symbols.values())))
+        self._head.addWidget(drawn)
+        self._head.addWidget(label(f.text, "caption", wrap=True))
+
+    def set_all(self) -> None:
+        """Every formula at once, for a still picture."""
+        while self._pending:
+            self._set_one()
 
     def _style(self) -> None:
         t = theme.tokens()

@@ -94,7 +94,11 @@ class Gallery(Panel):
         if (name, preset) != (self._current, self._preset):
             fresh = name != self._current
             self._current, self._preset = name, preset
-            self._fill() if fresh else self._paint()
+            if fresh:
+                self._fill()
+                self.reveal()
+            else:
+                self._paint()
 
     def _fill(self) -> None:
         query = self.search.text().strip()
@@ -123,6 +127,15 @@ class Gallery(Panel):
                 item = QTreeWidgetItem(self.tree, ["Nothing matches."])
                 item.setFlags(Qt.ItemFlag.NoItemFlags)
         self._paint()
+
+    def reveal(self) -> None:
+        """The open result and its presets, in sight."""
+        for item in self.items():
+            key = item.data(0, KEY)
+            if key == (self._current, ""):
+                if (last := item.child(item.childCount() - 1)) is not None:
+                    self.tree.scrollToItem(last)
+                self.tree.scrollToItem(item)
 
     def items(self) -> list[QTreeWidgetItem]:
         out: list[QTreeWidgetItem] = []

@@ -76,6 +76,7 @@ class Parameters(Panel):
     def _build_foot(self) -> None:
         self.seeds = QSpinBox()
         self.seeds.setRange(1, 256)
+        self.seeds.setAlignment(Qt.AlignmentFlag.AlignRight)
         self.seeds.setAccessibleName("Seeds")
         self.seeds.setToolTip("Networks that differ in nothing but their random seed")
         self.seeds.setKeyboardTracking(False)

@@ -41,6 +41,7 @@ def make_window(
 
 def settle(window: Window) -> None:
     """Layouts done, plots fed."""
+    window.explain.set_all()
     for _ in range(3):
         QApplication.processEvents()
         window.tick()

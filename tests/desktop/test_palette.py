@@ -162,3 +162,12 @@ def test_focus_returns_where_it_was(window, qtbot):
 
 def test_cards_of_the_fake_are_what_the_tests_think():
     assert [k.name for k in fake.knobs()][:2] == ["lr", "width"]
+
+
+def test_a_knobs_name_alone_offers_to_set_it(window, qtbot):
+    window.palette_box.open("wid")
+    entry_ = next(e for e in window.palette_box.entries() if e.key == "ask:width")
+    assert entry_.text == "Set Width n…"
+    entry_.act()
+    assert window.palette_box.isVisible()
+    assert window.palette_box.query.text() == "width "

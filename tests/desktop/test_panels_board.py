@@ -6,6 +6,7 @@ from desktop.panels.board import LEAST, Cell, SmallPlots
 from desktop.plots.base import make_plot
 from desktop.runs import Run
 from desktop.store import Store
+from desktop.theories import imagined, theories
 from engine.messages import Changed, Predicted, Rows, Start, ViewCard
 from tests.desktop import fake
 from tests.desktop.parts import make_window, settle
@@ -83,7 +84,7 @@ def test_a_profile_is_drawn_over_its_coordinates_at_the_last_reading():
         text="ρ",
         count=3,
     )
-    (t,) = series.theories(
+    (t,) = theories(
         [p], fake.card(), ViewCard(("density",), "", "linear", ""), store.runs["a"]
     ).values()
     np.testing.assert_array_equal(t.values.ravel(), 1)  # the row of the last reading
@@ -101,16 +102,18 @@ def test_an_exponent_is_a_guide_not_a_curve():
         "a", "slope", "sharpness", 0, np.array([0]), np.array([[-1.0]]), text="n⁻¹", count=3
     )
     view = VIEW[3]
-    (t,) = series.theories([p], card, view, Run("a")).values()
+    (t,) = theories([p], card, view, Run("a")).values()
     assert (t.kind, t.exponent, t.label) == ("exponent", -1.0, "n⁻¹")
-    assert series.theories([p], card, VIEW[0], Run("a")) == {}  # nothing to draw over steps
+    assert theories([p], card, VIEW[0], Run("a")) == {}  # nothing to draw over steps
 
 
 def test_the_same_line_for_several_settings_is_drawn_once():
+    start = Start("a", "stability/cardboard", sweep={"width": [16, 64, 256]}, seeds=3)
+    run = store_of(fake.started("a", start)).runs["a"]
     a = fake.predicted("a", 20.0)
     b = Predicted("a", "threshold", "sharpness", 3, a.steps, a.values, text=a.text, count=3)
     c = Predicted("a", "threshold", "sharpness", 6, a.steps, a.values / 2, text="2/η = 10", count=3)
-    assert len(series.theories([a, b, c], fake.card(), VIEW[0], None)) == 2
+    assert len(theories([a, b, c], fake.card(), VIEW[0], run)) == 2
 
 
 def test_a_sliders_movement_is_one_mark_at_its_end():
@@ -166,3 +169,84 @@ def test_hiding_other_runs_changes_no_band(qtbot, tmp_path):
     window.store.delete("c")
     settle(window)
     np.testing.assert_array_equal(plot.measured[f"{run}/0"].values, before)
+
+
+def sweep_run(**sweep):
+    return store_of(
+        fake.started("a", Start("a", "stability/cardboard", sweep=sweep, seeds=3))
+    ).runs["a"]
+
+
+def test_theory_drawn_from_a_stack_is_told_apart_by_setting():
+    """One stack of two learning rates, three seeds each: a line a setting, never a median over both."""
+    run = sweep_run(lr=[0.1, 0.2])
+    values = np.broadcast_to(np.array([1.0, 2.0, 3.0, 10.0, 20.0, 30.0]), (2, 6))
+    p = Predicted("a", "threshold", "sharpness", 0, np.array([0, 100]), values, text="λ", count=6)
+    first, second = theories([p], fake.card(), VIEW[0], run).values()
+    assert first.values[0, :, 0].tolist() == [1, 2, 3]
+    assert second.values[0, :, 0].tolist() == [10, 20, 30]
+
+
+def test_theory_is_drawn_for_the_settings_that_are_drawn_and_no_others():
+    run = sweep_run(lr=[0.01 * i for i in range(1, 31)])
+    parts = [
+        Predicted(
+            "a",
+            "threshold",
+            "sharpness",
+            3 * i,
+            np.array([0, 100]),
+            np.full((2, 1), float(i)),
+            text="λ",
+            count=3,
+        )
+        for i in range(30)
+    ]
+    drawn_ = [float(t.values.flat[0]) for t in theories(parts, fake.card(), VIEW[0], run).values()]
+    assert len(drawn_) == series.MOST_CURVES
+    assert (drawn_[0], drawn_[-1]) == (0.0, 29.0)
+
+
+def test_an_answer_for_a_sweep_is_drawn_over_the_swept_knob():
+    asked = imagined(fake.card(), {"width": [16, 64, 256]}, None)
+    parts = [
+        Predicted(
+            "?1",
+            "threshold",
+            "sharpness",
+            i,
+            np.array([0, 100]),
+            np.full((2, 1), v),
+            text="2/η = 3",
+            count=1,
+        )
+        for i, v in enumerate((4.0, 2.0, 1.0))
+    ]
+    (t,) = theories(parts, fake.card(), VIEW[3], asked).values()
+    assert t.x.tolist() == [16, 64, 256]
+    assert t.values.ravel().tolist() == [4, 2, 1]
+    assert t.label == "2/η"
+
+
+def test_the_imagined_runs_members_stand_in_the_engines_order():
+    from engine import catalogue
+    from engine.running.members import plan
+
+    for name in catalogue.load()[0]:
+        ex = catalogue.get(name)
+        card = catalogue.card(ex)
+        numeric = [k for k in card.knobs if k.kind != "choice" and k.name != "steps"]
+        real = [k for k in numeric if k.kind == "real"][:1]
+        whole = [k for k in numeric if k.kind == "int"][:1]
+        sweep = {k.name: [k.low, k.high] for k in (*real, *whole)}
+        sweep = {
+            k: [int(v) for v in vs] if k in [w.name for w in whole] else vs
+            for k, vs in sweep.items()
+        }
+        try:
+            p = plan(ex, sweep=sweep, seeds=1)
+        except ValueError:
+            continue
+        ours = imagined(card, sweep, None).members
+        for knob in sweep:
+            np.testing.assert_array_equal(ours[knob], p.table[knob], err_msg=f"{name} {knob}")

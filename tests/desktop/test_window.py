@@ -96,8 +96,12 @@ def test_the_runs_own_theory_replaces_what_was_asked_for_and_late_answers_are_dr
 ):
     window.lab.move("noise", 1.0)
     qtbot.waitUntil(lambda: bool(window.store.draft))
+    window.link.say(fake.predicted(window.store.current, 20.0))
+    assert window.store.draft != {}  # the slider is still held: its value is not the run's
     late = window.link.of(Predict)[-1].run
-    qtbot.wait(80)
+    old = window.store.current
+    window.lab.commit("noise", 1.0)
+    qtbot.waitUntil(lambda: window.store.current != old, timeout=2000)
     window.link.say(fake.predicted(window.store.current, 20.0))
     assert window.store.draft == {}
     window.link.say(fake.predicted(late, 99.0))

@@ -3,7 +3,7 @@
 import functools
 
 import torch
-from torch.func import hessian, vmap
+from torch.func import hessian, jacrev, vmap
 
 from engine.experiments.stability import edge_of_stability as eos
 from engine.running.random import Rng
@@ -55,16 +55,40 @@ def test_against_the_explicit_hessian():
         assert abs(estimates.mean() - H.trace()) < 5 * error
 
 
-def test_the_kernel_estimate_bounds_the_starting_sharpness_from_above():
-    for values in ({}, {"width": 256}, {"init_scale": 2.0}, {"depth": 3}):
+def test_the_reading_is_exact_all_along_a_run():
+    """Eight Lanczos steps from the gradient, as the page reads them: before, on the way to and at the edge."""
+    hp = eos.HP.of({"width": 8, "lr": 0.4, "n": 12})
+    rng = Rng(0, "init", dtype=torch.float64)
+    state, data = eos.init(hp, rng), eos.data(hp, rng)
+    seen = []
+    for i in range(601):
+        if i % 50 == 0:
+            H = explicit(state["params"], lambda p: eos.risk(p, data, hp.depth))
+            exact = float(torch.linalg.eigvalsh(H)[-1])
+            seen.append(exact)
+            assert abs(float(eos.sharpness(hp, state, data)) - exact) < 1e-3 * exact, i
+        state = eos.step(hp, state, data)
+    assert min(seen) < 0.7 * eos.threshold(hp) and max(seen) > 0.95 * eos.threshold(hp)
+
+
+def test_the_kernel_estimate_of_the_start():
+    """It is the mean of ‖∇f(x)‖² over points and networks, hence (a trace) above the sharpness of a wide network."""
+    for values in ({"width": 256}, {"width": 256, "init_scale": 2.0}, {"width": 256, "depth": 3}):
         hp = eos.HP.of(values)
-        measured = []
-        for seed in range(4):
-            rng = Rng(seed, "init", dtype=torch.float64)
-            state, data = eos.init(hp, rng), eos.data(hp, rng)
-            measured.append(float(eos.sharpness(hp, state, data)))
-        mean = sum(measured) / 4
-        assert 0.6 * eos.start_sharpness(hp) < mean < 1.05 * eos.start_sharpness(hp)
+        data = eos.data(hp, Rng(0, "data", dtype=torch.float64))
+        norms, sharp = [], []
+        for seed in range(24):
+            params = eos.init(hp, Rng(seed, "init", dtype=torch.float64))["params"]
+            J = jacrev(lambda p, x=data["x"], depth=hp.depth: eos.mlp(p, x, depth)[:, 0])(params)
+            norms.append(sum(float(j.square().sum()) for j in J.values()) / hp.n)
+            if seed < 4:
+                sharp.append(float(eos.sharpness(hp, {"params": params}, data)))
+        norms = torch.tensor(norms)
+        error = float(norms.std()) / len(norms) ** 0.5
+        # infinite width against 256: corrections of relative order depth / width
+        allowed = 4 * error + 2 * hp.depth / hp.width * eos.start_sharpness(hp)
+        assert abs(float(norms.mean()) - eos.start_sharpness(hp)) < allowed
+        assert sum(sharp) / 4 < eos.start_sharpness(hp)
 
 
 def test_a_diverged_network_gives_nan_and_does_not_stop_its_neighbours():
