@@ -82,19 +82,20 @@ def adamw(
 ) -> tuple[Params, Slots]:
     """Adam with decoupled decay θ ← (1 − lr λ) θ (Loshchilov & Hutter, arXiv:1711.05101).
 
-    All parameters go through one vector: a small network's step is overhead, and this makes it a dozen operations
-    whatever the number of layers.
+    All parameters go through one vector, in as few passes as there can be: a small network's step is overhead, and a
+    large stack's is memory. With c = √(1 − β₂^t), m̂/(√v̂ + ε) = (c/(1 − β₁^t)) m/(√v + ε c).
     """
     old_m, old_v, t = slots["m"], slots["v"], slots["t"]
     assert isinstance(old_m, Tensor) and isinstance(old_v, Tensor) and isinstance(t, Tensor)
     w, g = _flat(params), _flat({k: grads[k] for k in params})
     t = t + 1
-    m = b1 * old_m + (1 - b1) * g
-    v = b2 * old_v + (1 - b2) * (g * g)
-    move = (lr / (1 - b1**t)) * m / (torch.sqrt(v / (1 - b2**t)) + eps)
+    m = torch.lerp(old_m, g, 1 - b1)
+    v = torch.lerp(old_v, g * g, 1 - b2)
+    c = torch.sqrt(1 - b2**t)
     if isinstance(weight_decay, Tensor) or weight_decay != 0.0:
         w = (1 - lr * weight_decay) * w
-    return _like(w - move, params), {"m": m, "v": v, "t": t}
+    w = torch.addcmul(w, m / (torch.sqrt(v) + eps * c), -lr * c / (1 - b1**t))
+    return _like(w, params), {"m": m, "v": v, "t": t}
 
 
 def normalised(params: Params, grads: Params, lr: Real, eps: float = 1e-30) -> Params:

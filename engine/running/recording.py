@@ -18,10 +18,13 @@ import torch
 from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from engine.running import random
+from engine.running.buffers import places
+
 aten = torch.ops.aten
 
 # Overload -> torch's own entry with the same arguments: the same kernel, called with less ceremony.
-DIRECT: dict[Any, Callable[..., Any]] = {
+DIRECT: dict[Any, Callable[..., Any]] = random.DIRECT | {
     aten.add.Tensor: torch.add,
     aten.sub.Tensor: torch.sub,
     aten.mul.Tensor: torch.mul,
@@ -40,6 +43,14 @@ DIRECT: dict[Any, Callable[..., Any]] = {
     aten.sin.default: torch.sin,
     aten.pow.Tensor_Scalar: torch.pow,
     aten.pow.Scalar: torch.pow,
+    aten.pow.Tensor_Tensor: torch.pow,
+    aten.lerp.Scalar: torch.lerp,
+    aten.lerp.Tensor: torch.lerp,
+    aten.addcmul.default: torch.addcmul,
+    aten.abs.default: torch.abs,
+    aten.sigmoid.default: torch.sigmoid,
+    aten.maximum.default: torch.maximum,
+    aten.minimum.default: torch.minimum,
     aten.reciprocal.default: torch.reciprocal,
     aten.rsub.Scalar: torch.rsub,
     aten.sum.dim_IntList: torch.sum,
@@ -62,6 +73,18 @@ DIRECT: dict[Any, Callable[..., Any]] = {
     aten.bitwise_xor.Tensor: torch.bitwise_xor,
     aten.__rshift__.Scalar: torch.bitwise_right_shift,
     aten.bitwise_right_shift.Tensor_Scalar: torch.bitwise_right_shift,
+}
+
+# Operations of two operands of which one may be a number -> the same on tensors.
+MIXED: dict[Any, Any] = {
+    aten.add.Tensor: aten.add.Tensor,
+    aten.sub.Tensor: aten.sub.Tensor,
+    aten.mul.Tensor: aten.mul.Tensor,
+    aten.div.Tensor: aten.div.Tensor,
+    aten.mul.Scalar: aten.mul.Tensor,
+    aten.div.Scalar: aten.div.Tensor,
+    aten.rsub.Scalar: aten.sub.Tensor,
+    aten.pow.Scalar: aten.pow.Tensor_Tensor,
 }
 
 # Operations that return their first argument's own memory and whose result is that argument if the shape agrees.
@@ -101,6 +124,8 @@ def record(
             raise CannotRecord(f"{node.target} draws random numbers of its own")
     _drop_no_ops(graph)
     constants = _fold(graph_module)
+    _numbers(graph, constants)
+    _outer_products(graph)
     return _write(graph, constants)
 
 
@@ -116,6 +141,45 @@ def _drop_no_ops(graph: fx.Graph) -> None:
             node.replace_all_uses_with(source)
             graph.erase_node(node)
     graph.eliminate_dead_code()
+
+
+def _outer_products(graph: fx.Graph) -> None:
+    """(B, n, 1) times (B, 1, m) is one product an entry: a multiplication, without the ceremony of a matrix product."""
+    for node in graph.nodes:
+        if node.op == "call_function" and node.target in (aten.bmm.default, aten.mm.default):
+            value = node.args[0].meta.get("val")
+            if isinstance(value, Tensor) and value.shape[-1] == 1:
+                node.target = aten.mul.Tensor
+
+
+def _numbers(graph: fx.Graph, known: dict[fx.Node, Any]) -> None:
+    """Numbers among tensors become tensors once: torch would do that, with a conversion, at every call."""
+    made: dict[tuple[float, torch.dtype, torch.device], fx.Node] = {}
+    for node in list(graph.nodes):
+        value = node.meta.get("val")
+        if node.op != "call_function" or node in known or node.target not in MIXED:
+            continue
+        operands = [n.meta.get("val") for n in node.all_input_nodes]
+        if not all(isinstance(v, Tensor) and v.dtype == value.dtype for v in operands):
+            continue
+        if not value.is_floating_point() or node.kwargs or len(node.args) != 2:
+            continue
+        args = [_number(a, value, node, made, known) for a in node.args]
+        if node.target is aten.rsub.Scalar:
+            args.reverse()
+        node.target, node.args = MIXED[node.target], tuple(args)
+
+
+def _number(arg: Any, like: Tensor, node: fx.Node, made: Any, known: dict[fx.Node, Any]) -> Any:
+    if isinstance(arg, fx.Node) or not isinstance(arg, (int, float)):
+        return arg
+    key = (float(arg), like.dtype, like.device)
+    if key not in made:
+        with node.graph.inserting_before(next(iter(node.graph.nodes))):
+            made[key] = node.graph.create_node("get_attr", f"number{len(made)}")
+        known[made[key]] = torch.full((), arg, dtype=like.dtype, device=like.device)
+        made[key].meta["val"] = known[made[key]]
+    return made[key]
 
 
 def _fold(module: fx.GraphModule) -> dict[fx.Node, Any]:
@@ -162,6 +226,10 @@ def _write(graph: fx.Graph, known: dict[fx.Node, Any]) -> Callable[..., tuple[Te
     w, local = _Writer(), {}
     inputs: list[str] = []
     last = _last_uses(graph)
+    buffers = places(graph, known)
+    fixed = {
+        node: buffer for node, (_, buffer) in buffers.items()
+    }  # tensors that stay where they are
     for i, node in enumerate(graph.nodes):
         if node.op == "placeholder":
             local[node] = f"i{i}"
@@ -170,8 +238,15 @@ def _write(graph: fx.Graph, known: dict[fx.Node, Any]) -> Callable[..., tuple[Te
             args = [w.text(a, known, local) for a in node.args]
             args += [f"{k}={w.text(v, known, local)}" for k, v in _kwargs(node).items()]
             local[node] = f"v{i}"
-            if node.target is operator.getitem:
+            if (view := _view(node, fixed)) is not None:
+                fixed[node] = view
+                local[node] = w.name(view, "b")
+            elif node.target is operator.getitem:
                 w.lines.append(f"v{i} = {args[0]}[{args[1]}]")
+            elif node in buffers:
+                into = buffers[node][0]
+                local[node] = w.name(fixed[node], "b")
+                w.lines.append(f"{w.name(into, 'f')}({', '.join(args)}, out={local[node]})")
             else:
                 fn = w.name(DIRECT.get(node.target, node.target), "f")
                 w.lines.append(f"v{i} = {fn}({', '.join(args)})")
@@ -188,6 +263,19 @@ def _write(graph: fx.Graph, known: dict[fx.Node, Any]) -> Callable[..., tuple[Te
     exec(compile(source, "<recorded step>", "exec"), namespace)
     plain: Callable[..., tuple[Tensor, ...]] = namespace["recorded"]
     return plain
+
+
+def _view(node: fx.Node, fixed: dict[fx.Node, Any]) -> Any:
+    """A view of memory that stays where it is, taken once and for all; None if it is none."""
+    sources = node.all_input_nodes
+    if len(sources) != 1 or sources[0] not in fixed:
+        return None
+    schema = getattr(node.target, "_schema", None)
+    if node.target is not operator.getitem and not (
+        schema and all(r.alias_info is not None for r in schema.returns)
+    ):
+        return None
+    return node.target(*fx.map_arg(node.args, fixed.__getitem__), **node.kwargs)  # type: ignore[operator]
 
 
 def _last_uses(graph: fx.Graph) -> dict[fx.Node, list[fx.Node]]:

@@ -46,6 +46,7 @@ from engine.reducers import Series
 from engine.running.judge import Measured, judge
 from engine.running.members import Plan, plan
 from engine.running.predict import Change, Predictable, forecast, phases
+from engine.running.process import prepare
 from engine.running.train import Frame, Member, Stack, flatten, recording_times, train, unflatten
 from engine.spec import Experiment
 from engine.version import VERSION
@@ -402,7 +403,7 @@ def warm() -> None:
 
 def main(connection: Any) -> None:
     """Entry of the spawned process."""
-    torch.set_num_threads(1)
+    prepare()
     warm()
     try:
         Worker(connection).run()

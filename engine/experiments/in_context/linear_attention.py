@@ -68,12 +68,18 @@ class HP(Hyper):
 
 
 def contexts(hp, rng, count, length):
-    """(C, w): second moments of the prompts' tokens (x, y), "B d+1 d+1", and the tasks' weights, "B d"."""
+    """(C, w): second moments of the prompts' tokens (x, y), "B d+1 d+1", and the tasks' weights, "B d".
+
+    With y = w·x + σ ε the moments with y follow from those of (x, ε), so the long sums know neither w nor σ.
+    """
     w = rng.normal(count, hp.d)
-    X = rng.normal(count, length, hp.d)
-    y = (X * w[:, None]).sum(-1) + hp.noise * rng.normal(count, length)
-    e = torch.cat([X, y[..., None]], dim=-1)
-    return torch.bmm(e.mT, e) / length, w
+    Z = rng.normal(count, length, hp.d + 1)
+    S = torch.bmm(Z.mT, Z) / length
+    xx, xe, ee = S[:, :-1, :-1], S[:, :-1, -1], S[:, -1:, -1]
+    xy = (xx * w[:, None]).sum(-1) + hp.noise * xe
+    yy = (w * (xy + hp.noise * xe)).sum(-1, keepdim=True) + hp.noise**2 * ee
+    last = torch.cat([xy, yy], dim=-1)
+    return torch.cat([torch.cat([xx, xy[:, :, None]], dim=-1), last[:, None]], dim=1), w
 
 
 def draw(hp, rng):

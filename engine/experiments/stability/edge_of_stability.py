@@ -122,7 +122,8 @@ def threshold(hp, t=0):
 def start_sharpness(hp):
     """Mean over x of the tangent kernel Θ(x, x) at infinite width: the sharpness at the start if all inputs were one.
 
-    An estimate from above (measured 16.5 against 19.3 at the default, 67 against 70 at width 256, 59 against 69 at α = 2).
+    An estimate from above (means of 40 networks: 8.3 against 10.9 at the default, 67 against 70 at width 256, 243 against 254
+    there with α = 2).
     """
     nodes, weights = np.polynomial.hermite_e.hermegauss(61)
     weights = weights / weights.sum()
