@@ -112,6 +112,16 @@ def record(
 
     Tensors that `fn` closes over count as constants. Raises CannotRecord.
     """
+    graph, constants = simplified(fn, *examples)
+    _numbers(graph, constants)
+    _outer_products(graph)
+    return _write(graph, constants)
+
+
+def simplified(
+    fn: Callable[..., Sequence[Tensor]], *examples: Tensor
+) -> tuple[fx.Graph, dict[fx.Node, Any]]:
+    """The operations of `fn` for such tensors, and the values of those that depend on constants only."""
     # Copies: one tensor given twice (a state that keeps its own start, at step 0) is two arguments all the same.
     examples = tuple(v.clone() for v in examples)
     try:
@@ -123,10 +133,7 @@ def record(
         if node.op == "call_function" and any(w in str(node.target) for w in RANDOM_NAMES):
             raise CannotRecord(f"{node.target} draws random numbers of its own")
     _drop_no_ops(graph)
-    constants = _fold(graph_module)
-    _numbers(graph, constants)
-    _outer_products(graph)
-    return _write(graph, constants)
+    return graph, _fold(graph_module)
 
 
 def _drop_no_ops(graph: fx.Graph) -> None:

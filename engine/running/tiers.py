@@ -1,12 +1,13 @@
-"""How steps and readings are executed: plainly at once, recorded as soon as that pays.
+"""How steps and readings are executed: plainly at once, recorded as soon as that pays, compiled in long runs.
 
-An experiment's author knows nothing of this. Whatever cannot be recorded stays with the plain `vmap`ped function; that
-shows in the log only. A recorded function must agree with the plain one where it takes over, or it is not used.
+An experiment's author knows nothing of this. Whatever cannot be recorded or compiled stays with the tier below; that
+shows in the log only. A tier must agree with the one below where it takes over, or it is not used.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from engine.running.native.step import Native
+from engine.running.native.values import CannotCompile
 from engine.running.recording import CannotRecord, record
 
 if TYPE_CHECKING:
@@ -25,6 +28,11 @@ STEP_AFTER = 0.08  # seconds spent in plain steps before they are recorded
 READ_AFTER = 0.25  # seconds spent in one metric's plain readings before it is recorded
 BLOCK = 1 << 17  # numbers drawn ahead in one call, at most
 AHEAD = 64  # steps drawn ahead in one call, at most
+SWITCH = (
+    400_000.0  # microseconds of recorded steps, by estimate, after which compiled ones take over …
+)
+EARLIEST = 200  # … never before this step …
+WORTH = 3  # … and only in runs that are so many times longer
 
 
 def flatten(tree: Tree, prefix: str = "") -> dict[str, Tensor]:
@@ -53,6 +61,19 @@ def agree(a: Sequence[Tensor], b: Sequence[Tensor]) -> bool:
             return False
         exact = x.device.type == "cpu" or not x.is_floating_point()
         if not torch.allclose(x, y, rtol=0 if exact else 1e-4, atol=0, equal_nan=True):
+            return False
+    return True
+
+
+def close(a: Sequence[Tensor], b: Sequence[Tensor]) -> bool:
+    """To the rounding of one step: other sums and functions, the same numbers."""
+    for x, y in zip(a, b, strict=True):
+        rtol = 1e-3 if x.dtype == torch.float32 else 1e-9
+        if not torch.equal(x.isfinite(), y.isfinite()):
+            return False
+        scale = float(y.nan_to_num(0, 0, 0).abs().max()) if y.numel() else 0.0
+        apart = (x - y).nan_to_num(0, 0, 0).abs()
+        if apart.numel() and float(apart.max()) > rtol * scale:
             return False
     return True
 
@@ -98,6 +119,7 @@ class Draws:
         self.base = -1
         mine = self.at(step)
         if not all(torch.equal(a, b) for a, b in zip(mine, drawn.values(), strict=True)):
+            self.block = None
             raise CannotRecord("draws ahead differ from draws at their own step")
 
     def at(self, step: int) -> Sequence[Tensor]:
@@ -106,10 +128,19 @@ class Draws:
         base = step - step % self.ahead
         if base != self.base:
             start = torch.tensor(base, dtype=torch.int64, device=self.stack.device)
-            self.ready, self.base = self.block(start), base
-        if self.ahead == 1:
-            return self.ready
+            block = [v.contiguous() for v in self.block(start)]
+            self.ready = [v[None] for v in block] if self.ahead == 1 else block
+            self.base = base
         return [v[step - base] for v in self.ready]
+
+    def several(self, step: int, most: int) -> tuple[int, Sequence[Tensor]]:
+        """How many steps from here on are drawn (at most `most`), and their tensors, (steps, members, …)."""
+        if self.block is None:
+            return 1, [v[None].contiguous() for v in flatten(self.plain(step)).values()]
+        self.at(step)
+        at = step - self.base
+        count = min(most, self.ahead - at)
+        return count, [v[at : at + count] for v in self.ready]
 
 
 class Stepper:
@@ -117,7 +148,7 @@ class Stepper:
 
     def __init__(self, stack: Stack, data: Tree) -> None:
         self.stack, self.data = stack, data
-        self.counts = {"plain": 0, "recorded": 0}
+        self.counts = {"plain": 0, "recorded": 0, "compiled": 0}
         assert stack.ex.step is not None
         ex_step = stack.ex.step
         self.draws = Draws(stack) if stack.ex.draw is not None else None
@@ -125,22 +156,104 @@ class Stepper:
         self.spent = 0.0
         self.fast: Callable[..., Sequence[Tensor]] | None = None
         self.recordable = not stack.ex.looped
+        self.native: Native | None = None
+        self.planned = stack.ex.looped or stack.device.type != "cpu"
+        self.switch = 0  # the step from which on the compiled tier runs
+        self.keys: list[str] = []  # of the state, in the order of flat lists
 
     def advance(self, state: Tree, step: int, count: int) -> Tree:
         """The state after `count` more steps."""
         end = step + count
-        while step < end and self.fast is None:
-            begun = time.perf_counter()
-            state = self._plain(state, step)
-            step += 1
-            self.counts["plain"] += 1
-            self.spent += time.perf_counter() - begun
-            if self.recordable and self.spent > STEP_AFTER:
-                self._record(state, step)
-        if step < end and self.fast is not None:
-            state = self._fast(state, step, end)
-            self.counts["recorded"] += end - step
+        while step < end:
+            if not self.planned and (step >= EARLIEST or self.fast is not None):
+                self._plan(state, step)
+            if self.native is not None and step >= self.switch and not self.native.run:
+                self._take_over(state, step)
+            if self.native is not None and step >= self.switch:
+                state = self._compiled(state, step, end)
+                self.counts["compiled"] += end - step
+                return state
+            stop = min(end, self.switch) if self.native is not None else end
+            if self.fast is None:
+                begun = time.perf_counter()
+                state = self._plain(state, step)
+                step += 1
+                self.counts["plain"] += 1
+                self.spent += time.perf_counter() - begun
+                if self.recordable and self.spent > STEP_AFTER:
+                    self._record(state, step)
+            else:
+                state = self._fast(state, step, stop)
+                self.counts["recorded"] += stop - step
+                step = stop
         return state
+
+    def _plan(self, state: Tree, step: int) -> None:
+        """Starts to compile, if the run is long enough.
+
+        Where the compiled tier takes over is a matter of the step's size alone, never of time: what a run gives does
+        not depend on how busy the machine was, nor on pauses.
+        """
+        self.planned = True
+        steps = int(getattr(self.stack.hp, "steps", 0))
+        if steps < WORTH * EARLIEST:
+            return
+        flat = {k: v.clone() for k, v in flatten(state).items()}
+        fixed, knobs = flatten(self.data), list(self.stack.knobs)
+        self.keys = list(flat)
+        drawn = flatten(self.draws.plain(step)) if self.draws is not None else {}
+        ex_step, hp = self.stack.ex.step, self.stack.hp
+        assert ex_step is not None
+
+        def one(s: Any, h: Any, d: Any, r: Any) -> list[Tensor]:
+            now = type(hp)(**{**vars(hp), **dict(zip(knobs, h, strict=True))})
+            batch = dict(zip(fixed, d, strict=True)) | dict(zip(drawn, r, strict=True))
+            old = unflatten(dict(zip(self.keys, s, strict=True)))
+            new = flatten(dict(ex_step(now, old, unflatten(batch))))
+            return [new[k] for k in self.keys]
+
+        try:
+            native = Native(
+                one, list(flat.values()), list(self.stack.knobs.values()), list(fixed.values()),
+                list(drawn.values()),
+            )  # fmt: skip
+        except CannotCompile as e:
+            log.info("%s is not compiled: %s", self.stack.ex.name, e)
+            return
+        self.switch = max(EARLIEST, 10 * math.ceil(SWITCH / native.estimate / 10))
+        if steps >= WORTH * self.switch:
+            self.native = native
+            native.launch()
+
+    def _take_over(self, state: Tree, step: int) -> None:
+        assert self.native is not None
+        why = self.native.load()
+        if self.draws is not None and self.draws.block is None and not why:
+            try:
+                self.draws.record(step)
+            except CannotRecord as e:
+                log.info("%s draws plainly: %s", self.stack.ex.name, e)
+        if not why:
+            state = unflatten({k: v.clone() for k, v in flatten(state).items()})
+            mine = self._compiled(state, step, step + 1)
+            theirs = self._plain(state, step)
+            if not close(list(flatten(mine).values()), list(flatten(theirs).values())):
+                why = "the compiled step differs from the plain one"
+        if why:
+            self.native = None
+            log.info("%s is not compiled: %s", self.stack.ex.name, why)
+
+    def _compiled(self, state: Tree, step: int, end: int) -> Tree:
+        assert self.native is not None
+        values = list(flatten(state).values())
+        while step < end:
+            count = end - step
+            drawn: Sequence[Tensor] = ()
+            if self.draws is not None:
+                count, drawn = self.draws.several(step, end - step)
+            values = self.native.advance(values, count, drawn)
+            step += count
+        return unflatten(dict(zip(self.keys, values, strict=True)))
 
     def _plain(self, state: Tree, step: int) -> Tree:
         batch = self.data if self.draws is None else self.data | self.draws.plain(step)
@@ -163,7 +276,8 @@ class Stepper:
         try:
             drawn: Sequence[Tensor] = ()
             if self.draws is not None:
-                self.draws.record(step)
+                if self.draws.block is None:
+                    self.draws.record(step)
                 drawn, names = [v.clone() for v in self.draws.at(step)], self.draws.keys
 
             def flat_step(*tensors: Tensor) -> list[Tensor]:

@@ -7,6 +7,7 @@ functions see is one network: `vmap` maps them over the stack, or a loop where t
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -23,7 +24,8 @@ from engine.spec import Experiment, Hyper, Metric
 __all__ = ["Frame", "Member", "Stack", "Tree", "flatten", "train", "unflatten"]
 
 Tree = dict[str, Any]  # nested dict of tensors
-CHUNK = 10  # steps between frames, at most
+CHUNK = 10  # steps between frames, at most, …
+PAUSE = 0.002  # … unless so many take less than these seconds
 
 
 class Member(NamedTuple):
@@ -189,8 +191,8 @@ def train(
 ) -> Iterator[Frame]:
     """Trains `members` from `step` (with the state there) to their `steps`; a frame per recording time.
 
-    Between recording times it yields an empty frame at least every 10 steps and at each of `marks`, so that a caller
-    can stop it there.
+    Between recording times it yields an empty frame every 10 steps, or a few milliseconds if those are more, and at each
+    of `marks`, so that a caller can stop it there.
     """
     stack = Stack(ex, members, dtype or ex.dtype, device)
     steps = int(getattr(stack.hp, "steps", 0))
@@ -202,6 +204,7 @@ def train(
     readers = {m.name: Reader(stack, stack.measure(m), data) for m in ex.metrics}
     stepper = Stepper(stack, data) if ex.step is not None else None
     stops = np.unique([*times.tolist(), *(m for m in marks if m > 0), steps])
+    chunk = CHUNK
     while True:
         values = {}
         if step in every:
@@ -213,7 +216,13 @@ def train(
         yield Frame(step, values, state, stopped, dict(stepper.counts) if stepper else {})
         if step >= steps or stepper is None or stopped:
             return
-        count = min(CHUNK, int(stops[np.searchsorted(stops, step, side="right")]) - step)
+        count = min(chunk, int(stops[np.searchsorted(stops, step, side="right")]) - step)
+        begun = time.perf_counter()
         with stack.precision():
             state = stepper.advance(state, step, count)
+        took = time.perf_counter() - begun
+        if count == chunk:
+            chunk = (
+                2 * chunk if took < PAUSE else max(CHUNK, chunk // 2) if took > 4 * PAUSE else chunk
+            )
         step += count

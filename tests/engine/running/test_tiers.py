@@ -95,7 +95,7 @@ def equal(a, b):
 def test_recorded_equals_plain_bit_for_bit(monkeypatch, seeds, dtype, ahead):
     plain = run(EX, monkeypatch, 1e9, 1e9, seeds=seeds, dtype=dtype)
     fast = run(EX, monkeypatch, 0.0, ahead=ahead, seeds=seeds, dtype=dtype)
-    assert plain[-1].tiers == {"plain": 60, "recorded": 0}
+    assert plain[-1].tiers == {"plain": 60, "recorded": 0, "compiled": 0}
     assert fast[-1].tiers["recorded"] >= 58
     for a, b in zip(plain, fast, strict=True):
         equal(a, b)
@@ -117,7 +117,7 @@ def test_what_cannot_be_recorded_stays_plain(monkeypatch):
 
     looped = dataclasses.replace(EX, step=branching, looped=True)
     frames = run(looped, monkeypatch, 0.0)
-    assert frames[-1].tiers == {"plain": 60, "recorded": 0}
+    assert frames[-1].tiers == {"plain": 60, "recorded": 0, "compiled": 0}
     torch.testing.assert_close(
         flatten(frames[-1].state)["params/W"],
         flatten(run(EX, monkeypatch, 1e9)[-1].state)["params/W"],
