@@ -120,7 +120,7 @@ class Build:
             self.why = f"what was compiled cannot be loaded: {e}"
             return None
         run.restype = None
-        run.argtypes = [ctypes.c_longlong] * 2 + [ctypes.c_void_p] * 5
+        run.argtypes = [ctypes.c_longlong] * 2 + [ctypes.c_void_p] * 6
         return run
 
     def _finish(self) -> None:

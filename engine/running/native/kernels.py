@@ -6,7 +6,6 @@ from engine.running.native.values import Ref
 
 HEADER = """\
 #include <math.h>
-#include <string.h>
 typedef REAL real;
 #define ALIGNED __attribute__((aligned(64)))
 #ifdef _WIN32
@@ -18,9 +17,6 @@ typedef REAL real;
 typedef real v64 __attribute__((vector_size(64), aligned(sizeof(real)), may_alias));
 typedef real v32 __attribute__((vector_size(32), aligned(sizeof(real)), may_alias));
 typedef real v16 __attribute__((vector_size(16), aligned(sizeof(real)), may_alias));
-static inline void copy(real *restrict to, const real *restrict from, long n) {
-  memcpy(to, from, n * sizeof(real));
-}
 static inline float exp_f(float x) {
   /* e^x = 2^n e^r with |r| <= ln 2 / 2; the Taylor series of e^r to r^7; below the normal floats 0 */
   float y = x < -87.33654f ? -87.33654f : (x > 88.72283f ? 88.72283f : x);

@@ -2,7 +2,7 @@
 
 The stack's members are independent, so the C function takes them one after the other and all steps of one before the
 next: what a network's step touches stays in the nearest cache. Arrays are static, state goes back and forth between
-two places, random draws and data come by pointer. No operation here is specific to an experiment; a graph with one that is
+two of them, random draws and data come by pointer. No operation here is specific to an experiment; a graph with one that is
 missing is left to the recorded tier.
 """
 
@@ -216,7 +216,11 @@ def source(
     parts += [f"const {_kind(v)} *restrict d{i}" for i, v in enumerate(data)]
     parts += [f"const {_kind(v)} *restrict r{i}" for i, v in enumerate(draws)]
     parts += [f"const {_kind(v)} *restrict k{i}" for i, v in enumerate(program.constants)]
-    call = [f"a ? B{i} : A{i}, a ? A{i} : B{i}" for i in range(len(state))]
+    call = [
+        f"t ? (t & 1 ? A{i} : B{i}) : (const real *)from[{i}] + m * {n}, "
+        f"t + 1 < steps ? (t & 1 ? B{i} : A{i}) : (real *)to[{i}] + m * {n}"
+        for i, n in enumerate(cells)
+    ]
     call += [f"(const real *)knobs[{i}] + m" for i in range(knobs)]
     call += [f"(const {_kind(v)} *)data[{i}] + m * {v.numel()}" for i, v in enumerate(data)]
     call += [
@@ -231,17 +235,10 @@ def source(
     ]
     lines += [f"static real A{i}[{n}] ALIGNED, B{i}[{n}] ALIGNED;" for i, n in enumerate(cells)]
     lines += [
-        "EXPORT void run(long long members, long long steps, void **state, void **knobs, void **data,",
-        "                void **draws, void **constants) {",
-        "  for (long long m = 0; m < members; m++) {",
-        "    int a = 0;",
-        *(f"    copy(A{i}, (real *)state[{i}] + m * {n}, {n});" for i, n in enumerate(cells)),
-        f"    for (long long t = 0; t < steps; t++, a = !a) step({', '.join(call)});",
-        *(
-            f"    copy((real *)state[{i}] + m * {n}, a ? B{i} : A{i}, {n});"
-            for i, n in enumerate(cells)
-        ),
-        "  }",
+        "EXPORT void run(long long members, long long steps, void **from, void **to, void **knobs,",
+        "                void **data, void **draws, void **constants) {",
+        "  for (long long m = 0; m < members; m++)",
+        f"    for (long long t = 0; t < steps; t++) step({', '.join(call)});",
         "}",
     ]
     return "\n".join(lines) + "\n"

@@ -76,8 +76,12 @@ class Native:
 
     def advance(self, state: Sequence[Tensor], steps: int, draws: Sequence[Tensor]) -> list[Tensor]:
         """The state after so many steps. `draws`: (steps, members, …), contiguous."""
-        out = [v.clone(memory_format=torch.contiguous_format) for v in state]
-        self.run(self.members, steps, _pointers(out), *self.fixed, _pointers(draws), self.held)
+        state = [v.contiguous() for v in state]
+        out = [torch.empty_like(v) for v in state]
+        self.run(
+            self.members, steps, _pointers(state), _pointers(out), *self.fixed,
+            _pointers(draws), self.held,
+        )  # fmt: skip
         return out
 
 
