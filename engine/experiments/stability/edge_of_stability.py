@@ -22,6 +22,8 @@ Departures from the paper:
   diverged or fell to a flat place and climbed again.
 """
 
+import math
+
 import numpy as np
 import torch
 from torch.func import grad
@@ -123,7 +125,7 @@ def start_sharpness(hp):
     """Mean over x of the tangent kernel Θ(x, x) at infinite width: the sharpness at the start if all inputs were one.
 
     An estimate from above (means of 40 networks: 8.3 against 10.9 at the default, 67 against 70 at width 256, 243 against 254
-    there with α = 2).
+    there with α = 2). Of 60 networks in each of six settings the sharpest lay within 1 + 0.7 depth/√width of it, one at 1.4.
     """
     nodes, weights = np.polynomial.hermite_e.hermegauss(61)
     weights = weights / weights.sum()
@@ -143,7 +145,8 @@ def start_sharpness(hp):
 
 
 CATAPULT = Assumption(
-    "the start is below 4/η (kernel estimate of λ₁)", lambda hp: start_sharpness(hp) <= 4 / hp.lr
+    "the start is below 4/η, its scatter over seeds included: estimate · (1 + depth/√width)",
+    lambda hp: start_sharpness(hp) * (1 + hp.depth / math.sqrt(hp.width)) <= 4 / hp.lr,
 )
 ARRIVES = Assumption(
     "steps ≥ 5000 and η · steps · min(1, α)² ≥ 400 (long enough to arrive and settle)",
@@ -209,9 +212,9 @@ EXPERIMENT = Experiment(
         Preset(
             "catapult",
             "The start lies above 2/η: the loss shoots up, the network leaps to a flatter place and settles at the line.",
-            {"lr": 0.2, "width": 64},
+            {"lr": 0.15, "width": 64},
         ),
-        Preset("deep", "Four hidden layers meet the same line.", {"depth": 4, "lr": 0.2}),
+        Preset("deep", "Four hidden layers meet the same line.", {"depth": 4, "lr": 0.15}),
         Preset(
             "heavy_ball",
             "With momentum β the line is 2(1 + β)/η.",
