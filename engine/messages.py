@@ -248,6 +248,7 @@ class Opened:
     held: str = (
         ""  # who has it open already ("process 4711 on pc7"): it cannot be saved under this name
     )
+    cards: tuple[Card, ...] = ()  # of experiments that are not installed here: curves, no training
 
 
 @dataclass(frozen=True)
