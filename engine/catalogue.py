@@ -1,4 +1,7 @@
-"""Finds every EXPERIMENT under engine/experiments and turns it into a plain `Card` for the desktop."""
+"""Finds every EXPERIMENT under engine/experiments and turns it into a plain `Card` for the desktop.
+
+A user's own (`own/<name>`, see `engine.own`) is found by `get` alone, in worker processes alone, and only if enabled.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import inspect
 import pkgutil
 import sys
 
-from engine import experiments
+from engine import experiments, strangers
 from engine.messages import (
     Card,
     ClaimCard,
@@ -34,6 +37,8 @@ def load() -> tuple[dict[str, Experiment], tuple[str, ...]]:
             module = importlib.import_module(info.name)
             ex = module.EXPERIMENT
             place = "/".join(info.name.split(".")[-2:])
+            if strangers.is_own(ex.name):
+                raise ValueError(f"the area {strangers.AREA} is kept for users' own experiments")
             if ex.name != place:
                 raise ValueError(f"it is named {ex.name} but stands at {place}")
             found[ex.name] = ex
@@ -43,6 +48,10 @@ def load() -> tuple[dict[str, Experiment], tuple[str, ...]]:
 
 
 def get(name: str) -> Experiment:
+    if strangers.is_own(name):
+        from engine import own
+
+        return own.get(name)
     found, problems = load()
     if name not in found:
         hint = "; ".join(p for p in problems if name.replace("/", ".") in p)
@@ -51,11 +60,9 @@ def get(name: str) -> Experiment:
 
 
 def card(ex: Experiment) -> Card:
-    module = (
-        sys.modules[f"engine.experiments.{ex.name.replace('/', '.')}"]
-        if (f"engine.experiments.{ex.name.replace('/', '.')}" in sys.modules)
-        else inspect.getmodule(ex.init)
-    )
+    place = ex.name.replace("/", ".")
+    place = f"lemmascope_{place}" if strangers.is_own(ex.name) else f"engine.experiments.{place}"
+    module = sys.modules.get(place) or inspect.getmodule(ex.init)
     claims = tuple(
         ClaimCard(
             c.key, c.text, c.source, tuple(c.measured.metrics), c.rtol, c.atol, c.side, c.seeds,

@@ -14,6 +14,7 @@ from engine.version import VERSION
 
 COMMANDS = (
     "app", "list", "show", "run", "verify", "replay", "resume", "info", "export", "first-run", "selftest",
+    "own", "new", "check",
 )  # fmt: skip
 
 
@@ -95,6 +96,14 @@ def parser() -> Parser:
     p.add_argument("--to", required=True, metavar="PATH")
     p = add("first-run", "Train the default experiment, save a session and a picture.", json=False)
     p.add_argument("--folder", default=".")
+    p = add("own", "List the experiments of your own; enable one by name, or turn it off.")
+    p.add_argument("action", nargs="?", choices=("list", "allow", "forbid"), default="list")
+    p.add_argument("file", nargs="?", default="", metavar="FILE", help="its path, or its bare name")
+    p.add_argument("--hash", default="", metavar="HASH", help="enable these bytes without asking")
+    p = add("new", "Write an experiment of your own to start from.", json=False)
+    p.add_argument("file", metavar="FILE", help="a path, or a bare name in the folder for them")
+    p = add("check", "Run a file of your own and put it to the tests that every experiment passes.")
+    p.add_argument("file", metavar="FILE", help="its path, or its bare name")
     add("selftest", "Check this installation: train, draw, save, export, show.")
     return top
 

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+from engine import strangers
 from engine.messages import (
     Catalogue,
     Control,
@@ -40,7 +41,9 @@ class Client:
 
     async def __aenter__(self) -> Client:
         await self.service.start()
-        self.catalogue = await self.ask(Describe(), lambda m: isinstance(m, Catalogue))
+        # Until users' own experiments are in it: a second or two, and only where there are any.
+        whole = lambda m: isinstance(m, Catalogue) and strangers.settled(m)
+        self.catalogue = await self.ask(Describe(), whole)
         return self
 
     async def __aexit__(self, *exc: object) -> None:

@@ -20,6 +20,9 @@ PLACES = {
     "export": "sessions.export",
     "first-run": "first_run.first_run",
     "selftest": "selftest.selftest",
+    "own": "own.own",
+    "new": "own.new",
+    "check": "own.check",
 }
 
 

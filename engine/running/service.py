@@ -15,7 +15,9 @@ from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any
 
+from engine import strangers
 from engine.messages import (
+    Allow,
     Card,
     Catalogue,
     Changed,
@@ -33,6 +35,7 @@ from engine.messages import (
     Opened,
     Predict,
     Predicted,
+    Quit,
     Refused,
     Rows,
     Save,
@@ -43,6 +46,7 @@ from engine.messages import (
 )
 from engine.running.pool import Worker
 from engine.running.runs import ENDED, Run, begin, copied_past, foreign, replayed
+from engine.running.vetting import Vetting
 
 JUDGE_EVERY = 0.7  # seconds between interim verdicts
 
@@ -53,7 +57,10 @@ class Service:
         self.size = workers or max(2, min(8, (os.cpu_count() or 2)))
         self.workers: list[Worker] = []
         self.runs: dict[str, Run] = {}
-        self.cards: dict[str, Card] = {}
+        self.cards: dict[str, Card] = {}  # the catalogue's, and of what only files know
+        self.foreign: dict[str, Card] = {}  # the latter
+        self.own = Vetting()  # users' own experiments
+        self.vetting: asyncio.Task[None] | None = None
         self.asked: dict[str, Start] = {}  # Starts that a worker is checking
         self.queue: deque[tuple[str, int]] = deque()
         self.waiting: list[Message] = []  # requests before the first worker is warm
@@ -70,6 +77,7 @@ class Service:
 
     async def close(self) -> None:
         self.closing = True
+        self.own.close()
         for task in list(self.tasks):
             await asyncio.wait([task], timeout=30)
         await asyncio.gather(*(w.close() for w in self.workers))
@@ -79,7 +87,7 @@ class Service:
         self.workers.append(worker)
         await worker.start()
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self.loop.create_task(work)
         self.tasks.add(task)
 
@@ -89,12 +97,15 @@ class Service:
                 self.on_message(Refused("", f"{type(e).__name__}: {e}"))
 
         task.add_done_callback(done)
+        return task
 
     # --- requests ---
 
     def send(self, message: Message) -> None:
-        """Takes Describe, Start, Control, Predict, Save, Open."""
+        """Takes Describe, Start, Control, Predict, Save, Open, Allow."""
         match message:
+            case Allow():
+                self._spawn(self._allow(message))
             case Save():
                 self._spawn(self._save(message))
             case Open():
@@ -258,8 +269,9 @@ class Service:
             case Hello():
                 self._warm(worker)
             case Catalogue():
-                self.cards = {c.name: c for c in message.cards}
-                self.on_message(message)
+                self._described(message)
+            case Quit():
+                self.deaths -= 1  # it ends on purpose, and has said why
             case Started():
                 self._begin(message)
             case Ended():
@@ -385,6 +397,32 @@ class Service:
                 )
             )
 
+    # --- users' own experiments ---
+
+    async def _allow(self, message: Allow) -> None:
+        self.own.forget(message.path)
+        try:
+            await asyncio.to_thread(strangers.decide, message.path, message.sha256)
+        except ValueError as e:
+            self.on_message(Refused("", str(e)))
+        self._serve(Describe())
+
+    def _described(self, message: Catalogue) -> None:
+        """Said at once with what is known of users' own experiments, and again when the rest of them is."""
+        message = self.own.merged(message)
+        self.cards = self.foreign | {c.name: c for c in message.cards}
+        self.on_message(message)
+        if self.own.missing(message) and self.vetting is None and not self.closing:
+            self.vetting = self._spawn(self._vet(message))
+
+    async def _vet(self, message: Catalogue) -> None:
+        try:
+            await asyncio.to_thread(self.own.run, self.own.missing(message))
+        finally:
+            self.vetting = None
+        if not self.closing:
+            self._serve(Describe())
+
     # --- files ---
 
     async def _save(self, save: Save) -> None:
@@ -415,6 +453,8 @@ class Service:
         except (OSError, ValueError) as e:
             self.on_message(Opened(request.path, (), why=str(e)))
             return
+        if self.vetting is not None:
+            await asyncio.wait([self.vetting])  # only then is it known what is installed
         for name, card in session.cards.items():
             if name not in self.cards:
                 self.on_message(
@@ -422,7 +462,7 @@ class Service:
                         "", f"{name} is not installed here: its curves are shown, it cannot be run"
                     )
                 )
-            self.cards.setdefault(name, card)
+                self.cards[name] = self.foreign[name] = card
         whys = []
         for run in fresh:
             if problem := foreign(run, self.cards.get(run.started.experiment)):
@@ -431,4 +471,8 @@ class Service:
             for m in run.messages():
                 self.on_message(replace(m, arrays={}) if isinstance(m, Checkpoint) else m)
         ids = tuple(r.id for r in fresh)
-        self.on_message(Opened(request.path, ids, session.notes, session.layout, "; ".join(whys)))
+        unknown = tuple(card for name, card in session.cards.items() if name in self.foreign)
+        why = "; ".join(whys)
+        self.on_message(
+            Opened(request.path, ids, session.notes, session.layout, why, cards=unknown)
+        )

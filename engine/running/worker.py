@@ -11,12 +11,13 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 import torch
 
-from engine import catalogue
+from engine import catalogue, own, strangers
 from engine.messages import (
     Array,
     Catalogue,
@@ -43,11 +44,13 @@ from engine.messages import (
     encode,
 )
 from engine.reducers import Series
+from engine.running import watch
 from engine.running.judge import Measured, judge
 from engine.running.members import Plan, plan
 from engine.running.predict import Change, Predictable, forecast, phases
 from engine.running.process import prepare
 from engine.running.train import Frame, Member, Stack, flatten, recording_times, train, unflatten
+from engine.running.watch import Watch
 from engine.spec import Experiment
 from engine.version import VERSION
 
@@ -100,7 +103,7 @@ def started(start: Start) -> Started:
         preset=start.preset,
         parent=start.parent,
         parent_step=start.parent_step,
-        environment=environment(),
+        environment=environment() | own.environment(ex.name),
         started=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         choices=p.choices,
     )
@@ -220,6 +223,8 @@ class Training:
         if frame.step in self.marks and frame.step > self.job.step:
             self.checkpoint(CHECKPOINT_BYTES)
         if frame.stopped:
+            if frame.step == 0 and strangers.is_own(self.ex.name):
+                return self.end("failed", own.not_finite(self.ex, frame.values))
             return self.end("stopped", frame.stopped)
         if self.step >= int(getattr(self.members[0].hp, "steps", 0)):
             return self.end("done")
@@ -263,6 +268,7 @@ class Worker:
         self.connection = connection
         self.inbox: deque[Message] = deque()
         self.training: Training | None = None
+        self.watch = Watch(own.standing)
 
     def send(self, message: Message) -> None:
         self.connection.send_bytes(encode(message))
@@ -286,8 +292,9 @@ class Worker:
         training = self.training
         assert training is not None
         try:
-            ended = training.advance()
-        except Exception as e:
+            with self.patience(training.job):
+                ended = training.advance()
+        except (Exception, SystemExit) as e:
             ended = Ended(
                 training.job.run, training.job.first, "failed", training.step, sentence(e)
             )
@@ -298,23 +305,43 @@ class Worker:
 
     def guard(self, message: Message) -> None:
         try:
-            self.handle(message)
-        except ValueError as e:
-            self.send(Refused(getattr(message, "run", ""), str(e)))
-        except Exception as e:
-            traceback.print_exc()
-            if isinstance(message, Job):
-                self.training = None
-                self.send(Ended(message.run, message.first, "failed", message.step, sentence(e)))
-            else:
-                self.send(Refused(getattr(message, "run", ""), sentence(e)))
+            with self.patience(message):
+                self.handle(message)
+        except (Exception, SystemExit) as e:
+            why = own.told(e) or (str(e) if isinstance(e, ValueError) else sentence(e))
+            if not isinstance(e, ValueError):
+                traceback.print_exc()
+            self.gave_up(message, why)
         if isinstance(message, Judge):
             self.send(JudgedAll(message.run, message.interim))
+
+    def gave_up(self, message: Message, why: str) -> None:
+        if isinstance(message, Job):
+            self.training = None
+            self.send(Ended(message.run, message.first, "failed", message.step, why))
+        else:
+            self.send(Refused(getattr(message, "run", ""), why))
+
+    def patience(self, message: Message) -> AbstractContextManager[None]:
+        """A user's own code gets so much time; then it is said where it stands, and the process ends."""
+        name = getattr(getattr(message, "start", message), "experiment", "")
+        if not strangers.is_own(name):
+            return nullcontext()
+
+        def late(where: str, seconds: float) -> None:
+            self.gave_up(message, watch.late(name, where, seconds))
+            if isinstance(message, Judge):
+                self.send(JudgedAll(message.run, message.interim))
+            self.send(Quit())  # on purpose: no fault of the process
+
+        return self.watch.over(watch.patience(), late)
 
     def handle(self, message: Message) -> None:
         match message:
             case Describe():
-                self.send(Catalogue(catalogue.cards(), devices(), catalogue.load()[1]))
+                self.send(
+                    Catalogue(catalogue.cards(), devices(), catalogue.load()[1], strangers.scan())
+                )
             case Start():
                 self.send(started(message))
             case Job():
@@ -390,6 +417,8 @@ class Worker:
 
 def sentence(error: BaseException) -> str:
     """An unforeseen error as one line for a person; the traceback goes to the log."""
+    if told := own.told(error):
+        return told
     text = str(error).strip().splitlines()
     return f"{type(error).__name__}: {text[0] if text else 'no further word'}"[:300]
 
@@ -404,6 +433,7 @@ def warm() -> None:
 def main(connection: Any) -> None:
     """Entry of the spawned process."""
     prepare()
+    own.permit_here()
     warm()
     try:
         Worker(connection).run()
