@@ -29,6 +29,13 @@ FLAGS = (
     (*SPEED, "-march=native", "-mprefer-vector-width=512", *MATHS),
     (*SPEED, "-march=native", *MATHS),
     (*SPEED, "-mcpu=native", *MATHS),
+    (
+        "-O2",
+        "-march=native",
+        "-mprefer-vector-width=512",
+        *MATHS,
+    ),  # Clang knows no -fvect-cost-model
+    ("-O2", "-mcpu=native", *MATHS),
     ("-O2",),
 )
 KEPT = 64  # compiled steps in the cache
@@ -42,13 +49,21 @@ def folder() -> Path:
     return base / "steps"
 
 
+def addon() -> Path:
+    """Where a compiler that was added by hand lies, also for a frozen application: the unpacked package `ziglang`."""
+    base = Path(platformdirs.user_data_dir("lemmascope", appauthor=False)) / "compiler"
+    return base / ("zig.exe" if os.name == "nt" else "zig")
+
+
 def candidates() -> list[list[str]]:
-    """Compilers by preference: the one named by `CC`, the system's, and one that came as a Python package."""
+    """Compilers by preference: the one named by `CC`, the system's, one that was added or came as a Python package."""
     out = []
     if told := os.environ.get("CC"):
         out.append(shlex.split(told))
     out += [[path] for name in ("cc", "gcc", "clang") if (path := shutil.which(name))]
-    if importlib.util.find_spec("ziglang") is not None:
+    if addon().is_file():
+        out.append([str(addon()), "cc"])
+    if not getattr(sys, "frozen", False) and importlib.util.find_spec("ziglang") is not None:
         out.append([sys.executable, "-m", "ziglang", "cc"])
     return out
 
