@@ -61,11 +61,11 @@ def main(files: Sequence[str] = ()) -> int:
     store, link = Store(), Link()
     window = Window(store, link, settings)
     link.received.connect(store.apply)
-    loop.notices().raised.connect(lambda text: window.notice.say("error", text), loop.QUEUED)
-    window.closed.connect(lambda: loop.finish(link.close))
+    loop.notices().raised.connect(lambda text, n: window.notice.say("error", text, n), loop.QUEUED)
+    window.closed.connect(lambda: loop.finish(lambda: link.close(window.discard), link.kill))
 
     def begin() -> None:
-        loop.on_signal(window.leave)
+        loop.on_signal(window.leave_at_once)
         loop.spawn_task(link.start(), "engine")
         window.lab.describe()
         loop.spawn_task(_warm_formulae(), "formulae")

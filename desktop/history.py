@@ -16,6 +16,7 @@ class Step:
     undo: Act
     redo: Act
     key: str = ""  # successive steps of one key become one
+    gone: Act = lambda: None  # it has been done and can no longer be undone
 
 
 class History(QObject):
@@ -30,14 +31,16 @@ class History(QObject):
         self._undone: list[Step] = []
         self._busy = False
 
-    def did(self, text: str, undo: Act, redo: Act, key: str = "") -> None:
+    def did(self, text: str, undo: Act, redo: Act, key: str = "", gone: Act = lambda: None) -> None:
         if self._busy:
             return
         last = self._done[-1] if self._done else None
         if key and last is not None and last.key == key and not self._undone:
             undo = last.undo  # one step back over the whole movement
             self._done.pop()
-        self._done = [*self._done[-self.LIMIT + 1 :], Step(text, undo, redo, key)]
+        for old in self._done[: max(0, len(self._done) - self.LIMIT + 1)]:
+            old.gone()
+        self._done = [*self._done[-self.LIMIT + 1 :], Step(text, undo, redo, key, gone)]
         self._undone = []
         self.changed.emit()
 
@@ -73,5 +76,7 @@ class History(QObject):
         self.changed.emit()
 
     def clear(self) -> None:
+        for old in self._done:
+            old.gone()
         self._done, self._undone = [], []
         self.changed.emit()

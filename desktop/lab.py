@@ -10,14 +10,16 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Any
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
-from desktop.runs import ACTIVE, OVER
+from desktop.requests import Requests, Sender
+from desktop.runs import ACTIVE, OVER, Run
 from desktop.store import Store
 from desktop.values import Values, branch_of, random_value, repeats
-from engine.messages import Control, Describe, Message, Open, Save
+from engine.messages import Control
 from engine.spec import Knob, Value
 
 FIRST = "stability/edge_of_stability"
@@ -26,11 +28,7 @@ ASK = 33  # ms between questions for theory
 SET = 80  # ms between settings of a hot knob while its slider moves
 
 
-class Sender(Protocol):
-    def send(self, message: Message) -> None: ...
-
-
-class Lab(Values, QObject):
+class Lab(Values, Requests, QObject):
     experiment_changed = Signal()
     values_changed = Signal()  # values, sweep, seeds, preset
     locked: set[str]
@@ -48,7 +46,7 @@ class Lab(Values, QObject):
         self._restart = self._timer(QUIET, self.start)
         self._ask = self._timer(ASK, self._predict)
         self._set = self._timer(SET, self._send_hot)
-        store.catalogue_changed.connect(self.begin)
+        store.catalogue_changed.connect(self._catalogue)
         store.current_changed.connect(self._selected)
         store.run_changed.connect(self._run_changed)
 
@@ -61,8 +59,19 @@ class Lab(Values, QObject):
 
     # --- experiments and presets ---
 
-    def describe(self) -> None:
-        self.link.send(Describe())
+    def _catalogue(self) -> None:
+        """An experiment of one's own may have changed, or gone, while it is looked at."""
+        card = self.card
+        if card is None:
+            self.begin()
+        elif card.name not in self.store.cards:
+            self._leave()
+            self.card = None
+            self.experiment_changed.emit()
+        elif self.store.cards[card.name] is not card:
+            self._leave()
+            self.card = None
+            self.open(card.name)
 
     def begin(self) -> None:
         """The first thing seen is a result in motion; a session that was asked for goes first."""
@@ -267,7 +276,7 @@ class Lab(Values, QObject):
         """A new run with the values as they are; the one before becomes a ghost."""
         self._restart.stop()
         card = self.card
-        if card is None:
+        if card is None or not self.may_train():
             return
         before = self.store.run()
         start = self.request(uuid.uuid4().hex[:12])
@@ -287,6 +296,30 @@ class Lab(Values, QObject):
             else:
                 self.store.ghost_quietly(before.id)
         self.link.send(start)
+
+    def may_train(self) -> bool:
+        """Whether the open experiment is installed here. A file may hold curves of one that is not."""
+        card = self.card
+        if card is None or card.name not in self.store.foreign:
+            return card is not None
+        self.store.notice.emit(
+            "info",
+            f"{card.name} is not installed here: its curves can be looked at, it cannot be trained.",
+        )
+        return False
+
+    def resume_on_cpu(self, run_id: str) -> None:
+        """A branch on the CPU from the last step that is kept whole; from the start if there is none."""
+        run = self.store.runs.get(run_id)
+        if run is None:
+            return
+        self.store.select(run_id)
+        steps = run.full_checkpoints()
+        if not steps:
+            self.set_device("cpu")
+            self.start()
+            return
+        self._branch(run, steps[-1], "cpu", paused=False)
 
     def toggle(self) -> None:
         """Pause what runs, go on with what is paused, begin anew what has ended."""
@@ -319,8 +352,11 @@ class Lab(Values, QObject):
         if run is None or not steps:
             self.store.notice.emit("info", "There is no checkpoint to branch from yet.")
             return
-        step = max([s for s in steps if at is None or s <= at], default=steps[0])
+        self._branch(run, max([s for s in steps if at is None or s <= at], default=steps[0]))
+
+    def _branch(self, run: Run, step: int, device: str = "", paused: bool = True) -> None:
         start = branch_of(run, step, uuid.uuid4().hex[:12])
+        start = replace(start, device=device or start.device, paused=paused)
         if run.state not in OVER:
             self.link.send(Control(run.id, "pause"))
         self.store.ghost_quietly(run.id)
@@ -330,16 +366,9 @@ class Lab(Values, QObject):
         self.store.select(start.run)
         self.link.send(start)
 
-    def save(self, path: str, layout: str, notes: str = "") -> None:
-        runs = tuple(r.id for r in self.store.runs.values() if r.started and r.experiment)
-        if not runs:
-            self.store.notice.emit("info", "There is no run to save yet.")
-            return
-        self.link.send(Save(path, runs, notes, layout))
-
     def open_file(self, path: str) -> None:
         self.auto_start = False  # the file says what to show
-        self.link.send(Open(path))
+        self.open_path(path)
 
     # --- hot values, theory ---
 

@@ -21,29 +21,45 @@ class Link(QObject):
         super().__init__(parent)
         self._workers = workers
         self._service: Service | None = None
+        self._ready = self._closing = False
         self._early: list[Message] = []
 
     async def start(self) -> None:
         from engine.running.service import Service  # after the first paint
 
-        service = Service(self.received.emit, self._workers)
-        await service.start()
-        self._service = service
+        if self._closing:
+            return
+        self._service = Service(self.received.emit, self._workers)
+        await self._service.start()
+        self._ready = True
         early, self._early = self._early, []
         for message in early:
-            service.send(message)
-
-    def send(self, message: Message) -> None:
-        if self._service is None:
-            self._early.append(message)
-        else:
             self._service.send(message)
 
-    async def close(self) -> None:
+    def send(self, message: Message) -> None:
+        if self._service is None or not self._ready:
+            self._early.append(message)
+        elif not self._closing:
+            self._service.send(message)
+
+    async def close(self, discard: bool) -> None:
+        """Ends the engine. `discard`: nothing that is not saved is wanted any more; else it is offered next time."""
+        self._closing = True
         if self._service is not None:
-            service, self._service = self._service, None
-            await service.close()
+            await self._service.close()
+
+    def kill(self) -> None:
+        """Ends what `close` could not end in time."""
+        for worker in list(self._service.workers) if self._service else ():
+            worker.kill()
 
     @property
     def workers(self) -> int:
         return len(self._service.workers) if self._service else 0
+
+
+def own_folder() -> str:
+    """Where users' own experiments lie."""
+    from engine import strangers
+
+    return str(strangers.folder())

@@ -20,21 +20,56 @@ from PySide6.QtCore import (
     QMessageLogContext,
     QObject,
     Qt,
+    QTimer,
     QtMsgType,
     Signal,
     qInstallMessageHandler,
 )
 from PySide6.QtWidgets import QApplication
 
+from desktop.repeats import Repeats
+
 log = logging.getLogger("lemmascope")
 _tasks: set[asyncio.Task[Any]] = set()
 _fault_file: Any = None
+_ending = False
+LEAVE = 1.5  # seconds that the engine has to close; two in all is the promise
+QUIET = "Qt: "  # what Qt says goes to the log alone
 
 
 class Notices(QObject):
-    """Carries what went wrong, from any thread, to the window."""
+    """Carries what went wrong, from any thread, to the window; what comes again is told in sums."""
 
-    raised = Signal(str)
+    raised = Signal(str, int)  # a sentence, and how often it is true
+    _again = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.repeats = Repeats()
+        self._called = False  # one wake-up under way is enough
+        self._again.connect(self._plan, Qt.ConnectionType.QueuedConnection)
+
+    def take(self, key: tuple[object, ...], text: str, tell: Callable[[], None]) -> None:
+        """Calls `tell` if this is new; else counts it."""
+        if self.repeats.first(key, text):
+            tell()
+        elif not self._called:
+            self._called = True
+            self._again.emit()
+
+    def _plan(self) -> None:
+        self._called = False
+        due = self.repeats.due()
+        if due is not None:
+            self._called = True
+            QTimer.singleShot(round(1000 * due) + 1, self, self._sum)
+
+    def _sum(self) -> None:
+        for text, again in self.repeats.sums():
+            log.warning("the same again, %d times: %s", again, text)
+            if not text.startswith(QUIET):
+                self.raised.emit(text, again)
+        self._plan()
 
 
 _notices: Notices | None = None
@@ -74,23 +109,42 @@ def _ended(task: asyncio.Task[Any]) -> None:
 def report(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None, where: str
 ) -> None:
-    """One entry in the log, one notice in the window."""
+    """One entry in the log, one notice in the window; for an error that comes again, a count of both."""
     if issubclass(kind, KeyboardInterrupt):
         QApplication.quit()
         return
-    log.error("unforeseen, in %s", where, exc_info=(kind, error, trace))
-    first = (str(error).strip().splitlines() or [""])[0][:200]
-    notices().raised.emit(
-        f"Something unforeseen happened ({kind.__name__}: {first}). The log has the details."
-    )
+    try:
+        first = (str(error).strip().splitlines() or [""])[0][:200]
+    except Exception:
+        first = "it cannot say what"
+    text = f"Something unforeseen happened ({kind.__name__}: {first}). The log has the details."
+
+    def tell() -> None:
+        log.error("unforeseen, in %s", where, exc_info=(kind, error, trace))
+        notices().raised.emit(text, 1)
+
+    notices().take((kind, _place(trace)), text, tell)
+
+
+def _place(trace: TracebackType | None) -> tuple[str, int] | None:
+    """Where it was raised: the same fault may say something else each time."""
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return (trace.tb_frame.f_code.co_filename, trace.tb_lineno) if trace else None
 
 
 def install(to_stderr: bool = True) -> None:
     """Every way that an error can take ends in `report`."""
     _open_log(to_stderr)
+    notices()  # made here, in the window's thread
     sys.excepthook = lambda k, e, t: report(k, e, t, "the window")
     threading.excepthook = lambda a: (
         report(a.exc_type, a.exc_value, a.exc_traceback, f"thread {a.thread and a.thread.name}")
+        if a.exc_value is not None
+        else None
+    )
+    sys.unraisablehook = lambda a: (
+        report(a.exc_type, a.exc_value, a.exc_traceback, f"{a.err_msg or 'clearing up'}")
         if a.exc_value is not None
         else None
     )
@@ -129,7 +183,7 @@ def _qt_said(kind: QtMsgType, context: QMessageLogContext, text: str) -> None:
         QtMsgType.QtInfoMsg: logging.INFO,
         QtMsgType.QtWarningMsg: logging.WARNING,
     }.get(kind, logging.ERROR)
-    log.log(level, "Qt: %s", text)
+    notices().take((QUIET, text), QUIET + text, lambda: log.log(level, "Qt: %s", text))
 
 
 def _loop_said(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -162,15 +216,22 @@ def run(app: QApplication, begin: Callable[[], None]) -> int:
     return 0
 
 
-def finish(shutdown: Callable[[], Coroutine[Any, Any, Any]]) -> None:
-    """Ends the application: `shutdown` first, for two seconds and a half at most, then the loop."""
+def finish(
+    shutdown: Callable[[], Coroutine[Any, Any, Any]], kill: Callable[[], None] = lambda: None
+) -> None:
+    """Ends the application: `shutdown` first, `kill` if that takes longer than `LEAVE` seconds, then the loop."""
+    global _ending
+    if _ending:
+        return
+    _ending = True
     loop = asyncio.get_event_loop()
 
     async def end() -> None:
         try:
-            await asyncio.wait_for(shutdown(), timeout=6)
+            await asyncio.wait_for(shutdown(), timeout=LEAVE)
         except TimeoutError:
-            log.warning("the engine did not close in time")
+            log.warning("the engine did not close in %.1f s and was ended", LEAVE)
+            kill()
         finally:
             loop.stop()
 

@@ -48,6 +48,7 @@ class Run:
     role: Role = "live"
     hidden: bool = False
     opened: bool = False  # came from a file
+    recovered: str = ""  # the journal that a crash left, out of which it was read
 
     @property
     def shown_name(self) -> str:

@@ -5,13 +5,13 @@ run_changed(run, what) with what among: "rows", "theory", "verdict", "state", "e
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 from PySide6.QtCore import QObject, Signal
 
+from desktop import arranging
 from desktop.history import History
 from desktop.naming import names
 from desktop.runs import ACTIVE, OVER, Role, Run
@@ -24,6 +24,7 @@ from engine.messages import (
     Judged,
     Message,
     Opened,
+    Orphaned,
     Predicted,
     Refused,
     Rows,
@@ -31,6 +32,7 @@ from engine.messages import (
     Start,
     Started,
     Status,
+    Stranger,
 )
 from engine.spec import Value
 
@@ -46,6 +48,8 @@ class Store(QObject):
     draft_changed = Signal()  # theory for values that are not running
     modified_changed = Signal(bool)
     notice = Signal(str, str)  # "error" | "info", one sentence
+    trouble = Signal(str, str)  # a run that failed or does not answer, and one sentence; said once
+    orphans_changed = Signal()
     opened = Signal(object)  # Opened
     saved = Signal(object)  # Saved
 
@@ -56,14 +60,21 @@ class Store(QObject):
         self.cards: dict[str, Card] = {}
         self.devices: tuple[str, ...] = ("cpu",)
         self.problems: tuple[str, ...] = ()
+        self.strangers: tuple[Stranger, ...] = ()
+        self.foreign: dict[str, Card] = {}  # of experiments that are not installed: no training
+        self.orphans: dict[
+            str, Orphaned
+        ] = {}  # by the journal's path, as long as they are on offer
         self.current = ""
         self.solo = ""
         self.draft: dict[tuple[str, int], Predicted] = {}
         self.draft_sweep: dict[str, list[Value]] = {}  # of the values that it was asked for
         self.modified = False
         self.path = ""
+        self.held = ""  # who has the session open already; it cannot be saved under its name
         self._draft_ticket = -1
         self._removed: dict[str, Run] = {}  # deleted, kept for undo and still fed
+        self._gone: set[str] = set()  # nothing of them is kept
 
     # --- messages ---
 
@@ -77,12 +88,10 @@ class Store(QObject):
     def _apply(self, message: Message) -> None:
         match message:
             case Catalogue():
-                self.cards = {**self.cards, **{c.name: c for c in message.cards}}
-                self.devices, self.problems = message.devices, message.problems
-                self._rename()
-                self.catalogue_changed.emit()
-                for p in message.problems:
-                    self.notice.emit("error", p)
+                self._catalogue(message)
+            case Orphaned():
+                self.orphans[message.path] = message
+                self.orphans_changed.emit()
             case Started():
                 self._started(message)
             case Rows():
@@ -110,8 +119,24 @@ class Store(QObject):
             case Opened():
                 self._opened(message)
 
+    def _catalogue(self, m: Catalogue) -> None:
+        """What is installed; a card that is as it was stays the same object."""
+        known = {c.name: self.cards[c.name] if self.cards.get(c.name) == c else c for c in m.cards}
+        used = {r.experiment for r in self.runs.values()}
+        lost = {n: c for n, c in self.cards.items() if n not in known and n in used}
+        self.foreign = {n: c for n, c in (self.foreign | lost).items() if n not in known}
+        self.cards = known | self.foreign
+        self.devices, self.strangers = m.devices, m.strangers
+        fresh, self.problems = [p for p in m.problems if p not in self.problems], m.problems
+        self._rename()
+        self.catalogue_changed.emit()
+        for p in fresh:
+            self.notice.emit("error", p)
+
     def _of(self, run: str) -> Run:
         """The run of that id, made if its first words are still to come."""
+        if run in self._gone:
+            return Run(run)  # its late messages find no window
         found = self.runs.get(run) or self._removed.get(run)
         if found is None:
             found = self.runs[run] = Run(run)
@@ -129,7 +154,7 @@ class Store(QObject):
         run.seeds = len(np.unique(m.members["seed"])) if "seed" in m.members else 1
         run.steps, run.dtype, run.device, run.preset = m.steps, m.dtype, m.device, m.preset
         run.environment, run.started = m.environment, True
-        if m.run in self._removed:
+        if m.run not in self.runs:
             return
         if not known:
             run.opened = True  # nobody here asked for it
@@ -164,11 +189,14 @@ class Store(QObject):
 
     def _status(self, m: Status) -> None:
         run = self._of(m.run)
+        fresh = m.why and (run.state, run.why) != (m.state, m.why) and m.run in self.runs
         run.state, run.why, run.rate = m.state, m.why, m.rate
         run.step = max(run.step, m.step)
-        if m.state == "failed" and m.why and m.run in self.runs:
-            self.notice.emit("error", f"{run.shown_name or 'A run'} failed: {m.why}")
         self._say(m.run, "state")
+        if fresh and m.state == "failed":
+            self.trouble.emit(m.run, f"{run.shown_name or 'A run'} failed: {m.why}")
+        elif fresh and m.state in ACTIVE:
+            self.trouble.emit(m.run, f"{run.shown_name or 'A run'}: {m.why}")
 
     def _refused(self, m: Refused) -> None:
         if m.run.startswith("?"):
@@ -180,18 +208,61 @@ class Store(QObject):
         self.notice.emit("error", m.why)
 
     def _saved(self, m: Saved) -> None:
-        if m.why:
-            self.notice.emit("error", f"Not saved: {m.why}")
-        else:
-            self.path = m.path
+        if not m.why:
+            self.path, self.held = m.path, ""
+            for run in self.runs.values():
+                run.recovered = ""
+            self.orphans_changed.emit()
             self.set_modified(False)
         self.saved.emit(m)
 
     def _opened(self, m: Opened) -> None:
+        journal = m.path in self.orphans
         if m.why:
             self.notice.emit("error", m.why if m.runs else f"Not opened: {m.why}")
-        self._arrange(m)
+        if m.notice:
+            self.notice.emit("info", m.notice)
+        if m.cards:
+            self.foreign |= {c.name: c for c in m.cards if c.name not in self.cards}
+            self.cards |= self.foreign
+            self._rename()
+            self.catalogue_changed.emit()
+        if journal:
+            self._recovered(m)
+        elif m.runs:
+            self.path, self.held = m.path, m.held
+        changed, first = arranging.arrange(self, m)
+        for run in changed:
+            self._say(run, "look")
+        if first:
+            self.select(first)
         self.opened.emit(m)
+
+    def _recovered(self, m: Opened) -> None:
+        """Runs that a crash left: shown, and unsaved until they are saved."""
+        here = [self.runs[r] for r in m.runs if r in self.runs]
+        for run in here:
+            run.recovered = m.path
+            self._say(run.id, "look")
+        if here:
+            del self.orphans[m.path]
+            self.set_modified(True)
+        self.orphans_changed.emit()
+
+    def recovered(self) -> dict[str, list[Run]]:
+        """Runs read out of journals and not yet saved, by journal."""
+        out: dict[str, list[Run]] = {}
+        for run in self.runs.values():
+            if run.recovered:
+                out.setdefault(run.recovered, []).append(run)
+        return out
+
+    def disown(self, journal: str) -> None:
+        """A journal that is not wanted: it is off the list, and so are the runs that were read out of it."""
+        for run in self.recovered().get(journal, []):
+            self.discard(run.id)
+        self.orphans.pop(journal, None)
+        self.orphans_changed.emit()
 
     # --- what the window does with runs ---
 
@@ -285,6 +356,7 @@ class Store(QObject):
             f"delete {found.shown_name}",
             lambda: self._restore(run, place),
             lambda: self._drop(run, keep=True),
+            gone=lambda: self._bury(run),
         )
 
     def discard(self, run: str) -> None:
@@ -295,13 +367,20 @@ class Store(QObject):
         found = self.runs.pop(run, None)
         if found is None:
             return
-        self._removed[run] = found if keep else Run(run)  # its late messages find no window
+        if keep:
+            self._removed[run] = found
+        else:
+            self._gone.add(run)
         if self.current == run:
             others = self.of_experiment(found.experiment)
             self.current = others[-1].id if others else ""
             self.current_changed.emit(self.current)
         self._rename()
         self.run_removed.emit(run)
+
+    def _bury(self, run: str) -> None:
+        if self._removed.pop(run, None) is not None:
+            self._gone.add(run)
 
     def _restore(self, run: str, place: int) -> None:
         found = self._removed.pop(run, None)
@@ -349,40 +428,4 @@ class Store(QObject):
 
     def layout(self, runs: Iterable[str]) -> dict[str, Any]:
         """What the session file remembers of how runs were shown, in their order."""
-        looks = [
-            {"label": r.label, "role": r.role, "colour": r.colour, "hidden": r.hidden}
-            for r in (self.runs[i] for i in runs if i in self.runs)
-        ]
-        order = [i for i in runs if i in self.runs]
-        return {
-            "runs": looks,
-            "current": order.index(self.current) if self.current in order else -1,
-        }
-
-    def _arrange(self, m: Opened) -> None:
-        """Names and looks from the file; whatever does not fit is left out, for the file may be anyone's."""
-        try:
-            told = json.loads(m.layout) if m.layout else {}
-        except (ValueError, RecursionError):
-            told = {}
-        looks = told.get("runs") if isinstance(told, dict) else None
-        looks = looks if isinstance(looks, list) else []
-        for run, look in zip((self.runs.get(i) for i in m.runs), looks, strict=False):
-            if run is None or not isinstance(look, dict):
-                continue
-            if isinstance(look.get("label"), str):
-                run.label = " ".join(look["label"].split())[:80]
-            if look.get("role") in ("live", "ghost", "pinned"):
-                run.role = look["role"]
-            colour = look.get("colour")
-            others = {r.colour for r in self.of_experiment(run.experiment) if r.id not in m.runs}
-            if isinstance(colour, int) and 0 <= colour < 1000 and colour not in others:
-                run.colour = colour
-            run.hidden = look.get("hidden") is True
-            self._say(run.id, "look")
-        at = told.get("current", -1) if isinstance(told, dict) else -1
-        here = [i for i in m.runs if i in self.runs]
-        if here:
-            self.select(here[at] if isinstance(at, int) and 0 <= at < len(here) else here[-1])
-        if not m.why:
-            self.path = m.path
+        return arranging.layout(self, runs)

@@ -6,6 +6,7 @@ import functools
 import logging
 import os
 import time
+from collections.abc import Callable
 
 from PySide6.QtCore import QByteArray, QPoint, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import (
@@ -20,17 +21,22 @@ from PySide6.QtWidgets import QApplication, QMainWindow, QMenu, QTabWidget, QVBo
 
 from desktop import commands, theme, window_actions
 from desktop.actions import Registry
-from desktop.lab import Lab, Sender
+from desktop.lab import Lab
+from desktop.link import own_folder
 from desktop.panels.board import Board, Cell
 from desktop.panels.common import Dock, label, plain
 from desktop.panels.dialogs import LogWindow
 from desktop.panels.explain import Explain
 from desktop.panels.gallery import Gallery, short_title
 from desktop.panels.notice import Notice
+from desktop.panels.own import OwnDialog
 from desktop.panels.parameters import Parameters
+from desktop.panels.recovery import Recovery
 from desktop.panels.runs import RunsPanel
 from desktop.panels.transport import Transport
 from desktop.panels.verdict import VerdictStrip
+from desktop.requests import Sender
+from desktop.runs import ACTIVE
 from desktop.settings import Settings
 from desktop.store import Store
 from desktop.widgets.palette import Palette
@@ -54,6 +60,7 @@ class Window(QMainWindow):
         self.setDockNestingEnabled(True)
         self.setContentsMargins(8, 4, 8, 0)
         self.files = Files(self)
+        self.recovery = Recovery(store)
         self.registry = Registry(self)
         window_actions.register(self, self.registry)
         self.menus = self.registry.fill(self.menuBar())
@@ -70,10 +77,12 @@ class Window(QMainWindow):
             commands.assignments(self.lab),
         )
         self.log_window: LogWindow | None = None
+        self.own_window: OwnDialog | None = None
         self.asked: Cell | None = None  # whose context menu was opened
         self.focus = self.present = False
         self._arranged = False  # a person has put the docks somewhere
         self._quitting = False
+        self.discard = True  # on leaving: what is not saved is not wanted
         self._last = 0.0
         self._connect()
         self._timer = QTimer(self)
@@ -95,7 +104,7 @@ class Window(QMainWindow):
         column = QVBoxLayout(centre)
         column.setContentsMargins(4, 0, 4, 0)
         column.setSpacing(8)
-        for w in (self.transport, self.notice):
+        for w in (self.transport, self.notice, self.recovery):
             column.addWidget(w)
         column.addWidget(self.board, 1)
         column.addWidget(self.verdict)
@@ -193,7 +202,11 @@ class Window(QMainWindow):
     def _connect(self) -> None:
         store, lab = self.store, self.lab
         store.catalogue_changed.connect(self._catalogue)
-        store.notice.connect(self.notice.say)
+        store.notice.connect(self._notice)
+        store.trouble.connect(self._trouble)
+        self.recovery.open_wanted.connect(lab.recover)
+        self.recovery.discard_wanted.connect(lab.disown)
+        self.recovery.save_wanted.connect(self.files.save)
         store.run_changed.connect(self._run_changed)
         store.current_changed.connect(self._current)
         store.modified_changed.connect(lambda _: self.retitle())
@@ -207,6 +220,27 @@ class Window(QMainWindow):
         self.runs.menu_wanted.connect(self._run_menu)
         self.board.menu_wanted.connect(self._plot_menu)
         theme.changed.connect(self._touch_actions)
+
+    # --- what is said ---
+
+    def _notice(self, kind: str, text: str) -> None:
+        """What the engine says goes to the notice, and what is wrong to the log as well."""
+        if kind == "error":
+            log.error("%s", text)
+        self.notice.say(kind, text)
+
+    def _trouble(self, run: str, text: str) -> None:
+        """A run failed or does not answer: said once, with what can be done about it."""
+        log.error("%s", text)
+        found = self.store.runs[run]
+        answers: dict[str, Callable[[], None]] = {}
+        if found.state in ACTIVE:
+            answers["Stop"] = lambda: self.lab.stop(run)
+        else:
+            if found.device != "cpu":
+                answers["Resume on the CPU"] = lambda: self.lab.resume_on_cpu(run)
+            answers["Resume"] = lambda: self.lab.resume(run)
+        self.notice.say("error", text, answers=answers, key=f"trouble {run}")
 
     # --- what changes ---
 
@@ -244,6 +278,10 @@ class Window(QMainWindow):
             self._verdict_dirty = True
         if what in ("state", "look", "name", "checkpoint"):
             self._touch_actions()
+        if what == "state":
+            found = self.store.runs.get(run)
+            if found is not None and not found.why:
+                self.notice.forget(f"trouble {run}")
         if what == "name":
             self.retitle()
 
@@ -256,6 +294,8 @@ class Window(QMainWindow):
         if run is not None and card is not None and run.experiment == card.name:
             parts.append(run.shown_name)
         where = os.path.basename(self.store.path)
+        if where and self.store.held:
+            where += f" (read only: open in {plain(self.store.held, 60)})"
         self.setWindowTitle(" · ".join(["[*]" + (where or "Lemmascope"), *parts]))
         self.setWindowModified(self.store.modified)
 
@@ -365,6 +405,14 @@ class Window(QMainWindow):
         self.log_window.show()
         self.log_window.raise_()
 
+    def show_own(self) -> None:
+        if self.own_window is None:
+            self.own_window = own = OwnDialog(self.store, own_folder, self)
+            own.allow_wanted.connect(self.lab.allow)
+            own.look_wanted.connect(self.lab.describe)
+        self.own_window.show()
+        self.own_window.raise_()
+
     # --- coming and going ---
 
     def _restore(self) -> None:
@@ -399,6 +447,7 @@ class Window(QMainWindow):
 
     def closeEvent(self, event: QCloseEvent) -> None:
         if self._quitting or not self.store.modified:
+            self._quitting = True
             self._remember()
             self._timer.stop()
             event.accept()
@@ -419,6 +468,11 @@ class Window(QMainWindow):
         """Closes without asking."""
         self._quitting = True
         self.close()
+
+    def leave_at_once(self) -> None:
+        """Closes because the system says so: what is not saved is offered at the next start."""
+        self.discard = not self.store.modified
+        self.leave()
 
     def _remember(self) -> None:
         if self.focus:

@@ -110,6 +110,8 @@ def register(w: Window, registry: Registry) -> None:
     file, edit, go, view, help_ = ("File",), ("Edit",), ("Run",), ("View",), ("Help",)
     registry.add(
         Action("file.open", "Open…", w.files.ask_open, file, "Ctrl+O", "open"),
+        Action("file.recover", "Recovered runs…", w.recovery.show_all, file, "", "clock",
+               lambda: bool(store.orphans or store.recovered())),
         Action("file.save", "Save", w.files.save, file, "Ctrl+S", "save", saveable),
         Action("file.save_as", "Save as…", w.files.ask_save, file, "Ctrl+Shift+S", "", saveable),
         Action("file.export", "Export…", w.files.ask_export, file, "Ctrl+E", "export", lambda: bool(w.board.cells), group=1),
@@ -125,11 +127,13 @@ def register(w: Window, registry: Registry) -> None:
         Action("edit.randomise", "Randomise unlocked parameters", lab.randomise, edit, "Ctrl+R", "dice", ready, group=1),
         Action("edit.reset", "Reset parameters", lab.reset, edit, "", "reset", ready, group=1),
         Action("edit.rename", "Rename run", w.runs_rename, edit, "F2", "edit", has_run, group=2),
-        Action("edit.delete", "Delete run", lambda: store.delete(store.current), edit, "Del", "delete", has_run, group=2),
+        Action("edit.delete", "Delete run", lambda: lab.delete(store.current), edit, "Del", "delete", has_run, group=2),
         Action("edit.copy_table", "Copy values as a table", copy_table, edit, "Ctrl+Shift+C", "copy",
                lambda: bool(w.board.cells), group=3),
         Action("edit.copy_command", "Copy run as a command", lambda: copy(command_of(store.runs[store.current])),
                edit, "", "command", has_run, group=3),
+        Action("edit.own", "Own experiments…", w.show_own, edit, "", "settings", group=4,
+               tip="Python files of your own: which there are, which may run"),
         Action("run.toggle", "Play", lab.toggle, go, "Ctrl+Return", "play", ready, words=word,
                tip="Play, pause or resume"),
         Action("run.step1", "Step once", lambda: lab.step(1), go, "Ctrl+1", "step", paused),

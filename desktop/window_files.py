@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from desktop.window import Window
 
 ENDINGS = (".h5", ".hdf5")
+FOREIGN = "no Lemmascope session"  # the saver's words for a file that is someone else's
 FILTER = "Lemmascope sessions (*.lemma.h5 *.h5 *.hdf5);;All files (*)"
 
 
@@ -54,19 +55,29 @@ class Files(QObject):
         ) or os.path.expanduser("~")
 
     def _opened(self, m: Opened) -> None:
-        if m.runs:
+        name = os.path.basename(m.path)
+        recovered = any(r.recovered == m.path for r in self.window.store.runs.values())
+        if recovered:
+            self.window.say("Recovered; save it to keep it")
+        elif m.runs:
             self.window.settings.add_recent(m.path)
-            self.window.say(f"Opened {os.path.basename(m.path)}")
+            self.window.say(f"Opened {name}")
         else:
             self.window.say("")
+        if m.held and not recovered:
+            self.window.notice.say(
+                "info",
+                f"{name} is open in {m.held} already: it is read only here, and Save asks for another name.",
+            )
         if self.window.lab.card is None and self.window.store.cards:
             self.window.lab.auto_start = True
             self.window.lab.begin()
         self.window.retitle()
 
     def save(self, then: Callable[[], None] | None = None) -> None:
-        if self.window.store.path:
-            self.save_to(self.window.store.path, then)
+        store = self.window.store
+        if store.path and not store.held:
+            self.save_to(store.path, then)
         else:
             self.ask_save(then)
 
@@ -75,28 +86,61 @@ class Files(QObject):
         files = QFileDialog(self.window, "Save the session", self._folder(), FILTER)
         files.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
         files.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        files.selectFile(os.path.basename(self.window.store.path) or f"{name}.lemma.h5")
+        files.selectFile(self._proposal() or f"{name}.lemma.h5")
         files.fileSelected.connect(lambda path: self.save_to(path, then))
         files.open()
 
-    def save_to(self, path: str, then: Callable[[], None] | None = None) -> None:
+    def _proposal(self) -> str:
+        """The session's own name, or beside one that another process holds: `mine (2).lemma.h5`."""
+        store = self.window.store
+        name = os.path.basename(store.path)
+        if not (name and store.held):
+            return name
+        stem, ending = name, ""
+        for e in (".lemma.h5", *ENDINGS):
+            if name.endswith(e):
+                stem, ending = name.removesuffix(e), e
+                break
+        n = 2
+        while os.path.lexists(os.path.join(os.path.dirname(store.path), f"{stem} ({n}){ending}")):
+            n += 1
+        return f"{stem} ({n}){ending}"
+
+    def save_to(
+        self, path: str, then: Callable[[], None] | None = None, overwrite: bool = False
+    ) -> None:
         if not path.endswith(ENDINGS):
             path += ".lemma.h5"
         self._then = then
         self.window.say(f"Saving {os.path.basename(path)}…")
         runs = [r.id for r in self.window.store.runs.values() if r.started and r.experiment]
-        self.window.lab.save(path, json.dumps(self.window.store.layout(runs)))
+        layout = json.dumps(self.window.store.layout(runs))
+        self.window.lab.save(path, layout, overwrite=overwrite)
 
     def _saved(self, m: Saved) -> None:
         then, self._then = self._then, None
         if m.why:
             self.window.say("")
+            if FOREIGN in m.why:
+                self._ask_overwrite(m.path, then)
+            else:
+                self.window.store.notice.emit("error", f"Not saved: {m.why}")
             return
         self.window.settings.add_recent(m.path)
         self.window.say(f"Saved {os.path.basename(m.path)} at {time.strftime('%H:%M')}")
         self.window.retitle()
         if then is not None:
             then()
+
+    def _ask_overwrite(self, path: str, then: Callable[[], None] | None) -> None:
+        self.window.notice.ask(
+            f"{os.path.basename(path)} is no Lemmascope session. Saving there replaces what it holds.",
+            {
+                "Save under another name": lambda: self.ask_save(then),
+                "Replace it": lambda: self.save_to(path, then, overwrite=True),
+                "Cancel": lambda: None,
+            },
+        )
 
     def ask_export(self) -> None:
         cells = self.window.board.cells

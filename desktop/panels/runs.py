@@ -23,7 +23,7 @@ from PySide6.QtWidgets import (
 
 from desktop import theme
 from desktop.panels.common import Panel, label, plain
-from desktop.runs import Run
+from desktop.runs import ACTIVE, Run
 from desktop.store import Store
 
 Index = QModelIndex | QPersistentModelIndex
@@ -34,8 +34,14 @@ def state_word(run: Run, current: bool, solo: bool) -> str:
     """What the list says of a run: its role where it has one, else its state."""
     if solo:
         return "solo"
+    if run.state == "failed":
+        return "failed"
+    if run.state in ACTIVE and run.why:
+        return "no answer"
     if run.hidden and not current:
         return "hidden"
+    if run.recovered:
+        return "recovered"
     if run.role == "pinned":
         return "pinned"
     if run.role == "ghost" and not current:
@@ -148,7 +154,7 @@ class _Row(QStyledItemDelegate):
             painter.drawEllipse(dot)
         word = state_word(run, current, run.id == store.solo)
         painter.setFont(theme.font(11))
-        painter.setPen(QColor(t.muted))
+        painter.setPen(QColor(t.bad if word in ("failed", "no answer") else t.muted))
         right = r.adjusted(0, 0, -8, 0)
         middle = Qt.AlignmentFlag.AlignVCenter
         painter.drawText(right, Qt.AlignmentFlag.AlignRight | middle, word)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from PySide6.QtCore import QSize, Qt
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QProgressBar, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QProgressBar, QToolButton, QVBoxLayout, QWidget
 
 from desktop import theme
 from desktop.actions import Registry
@@ -62,7 +62,11 @@ class Transport(QFrame):
         self.setAccessibleName("Transport")
         self.title = Elided("", "title")
         self.subtitle = Elided("", "caption")
-        self.play = registry.button("run.toggle", self)
+        # no button of the action itself: on the accent its icon has another ink than in the menu
+        self.play = QToolButton(self)
+        self.play.clicked.connect(lambda: registry.run("run.toggle"))
+        self._toggle = registry.qaction("run.toggle")
+        self._toggle.changed.connect(self._follow)
         self.play.setProperty("kind", "primary")
         self.play.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         self.play.setIconSize(QSize(16, 16))
@@ -77,6 +81,8 @@ class Transport(QFrame):
         self.progress.setFixedHeight(4)
         self.progress.setAccessibleName("Progress of the run")
         self._pace = Pace()
+        self._show_play("Play")
+        self._follow()
 
         texts = QVBoxLayout()
         texts.setSpacing(2)
@@ -101,6 +107,16 @@ class Transport(QFrame):
         column.addLayout(row)
         column.addLayout(foot)
 
+    def _follow(self) -> None:
+        self.play.setEnabled(self._toggle.isEnabled())
+        self.play.setToolTip(self._toggle.toolTip())
+
+    def _show_play(self, word: str) -> None:
+        if self.play.text() != word:
+            self.play.setText(word)
+            self.play.setIcon(theme.icon("pause" if word == "Pause" else "play", "on_accent"))
+            self.play.setAccessibleName(word)
+
     def set_titles(self, title: str, subtitle: str) -> None:
         self.title.setText(title)
         self.subtitle.setText(subtitle)
@@ -114,10 +130,7 @@ class Transport(QFrame):
             if run is not None and run.state in ("paused", "cancelled", "failed")
             else "Play"
         )
-        if self.play.text() != word:
-            self.play.defaultAction().setText(word)
-            self.play.defaultAction().setIcon(theme.icon("pause" if going else "play", "on_accent"))
-            self.play.setAccessibleName(word)
+        self._show_play(word)
         if run is None:
             self._say(waiting)
             self.progress.setValue(0)
@@ -125,8 +138,13 @@ class Transport(QFrame):
         step, steps = run.reached, max(run.steps, 0)
         rate = self._pace.rate(run, time.monotonic())
         words = [STATES.get(run.state, run.state)]
-        if run.state in ("stopped", "failed"):
-            words = [plain(run.why, 60) or run.state]
+        if run.state == "stopped" and run.why:
+            words = [plain(run.why, 60)]
+        elif run.state == "failed":
+            words = ["failed"]  # the notice and the tooltip say why
+        elif going and run.why:
+            words = ["does not answer"]
+        self.state.setToolTip(plain(run.why))
         if steps:
             words.append(f"step {thousands(step)} of {thousands(steps)}")
         if run.state == "running" and rate > 0:

@@ -272,8 +272,14 @@ class Palette(QFrame):
         return True
 
     def _move(self, by: int) -> None:
-        count = self._model.rowCount()
-        if count:
-            row = self.list.currentIndex().row() + by
-            row = row % count if abs(by) == 1 else min(max(row, 0), count - 1)
-            self.list.setCurrentIndex(self._model.index(row, 0))
+        """Past what cannot be done now, which the list would not make current."""
+        able = [i for i, e in enumerate(self._model.entries) if e.enabled]
+        if not able:
+            return
+        row = self.list.currentIndex().row()
+        if abs(by) == 1:
+            before, after = [i for i in able if i < row], [i for i in able if i > row]
+            row = (after or able)[0] if by > 0 else (before or able)[-1]
+        else:
+            row = min(able, key=lambda i: abs(i - (row + by)))
+        self.list.setCurrentIndex(self._model.index(row, 0))

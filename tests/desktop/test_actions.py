@@ -6,6 +6,7 @@ from PySide6.QtWidgets import QMenu
 
 from desktop import window_actions
 from desktop.actions import MENUS, Action, Registry
+from engine.messages import Control
 from tests.desktop.parts import make_window
 
 
@@ -60,8 +61,11 @@ def test_context_menus_and_toolbar_name_actions_that_exist(window, names):
 
 
 def test_toolbar_buttons_are_the_registrys(window):
-    shown = [window.transport.play, *window.transport.buttons]
-    assert [b.defaultAction().objectName() for b in shown] == list(window_actions.TOOLBAR)
+    shown = [b.defaultAction().objectName() for b in window.transport.buttons]
+    assert shown == list(window_actions.TOOLBAR[1:])
+    run = window.store.current
+    window.transport.play.click()
+    assert window.link.of(Control)[-1] == Control(run, "pause")
 
 
 def test_texts_are_in_sentence_case(window):

@@ -17,7 +17,7 @@ from desktop import loop
 app = QApplication([])
 loop.install(to_stderr=False)
 said = []
-loop.notices().raised.connect(said.append, loop.QUEUED)
+loop.notices().raised.connect(lambda text, n: said.append((text, n)), loop.QUEUED)
 
 class Thrower(QObject):
     go = Signal()

@@ -218,11 +218,13 @@ def test_a_refused_run_leaves_the_list_and_says_why():
     assert said == [("error", "lr = 3 lies outside [0.001, 1]")]
 
 
-def test_failure_is_said():
+def test_failure_is_said_once():
     store, said = applied(fake.stream("a")[:4]), []
-    store.notice.connect(lambda kind, text: said.append(text))
+    store.trouble.connect(lambda run, text: said.append((run, text)))
     store.apply(Status("a", "failed", 5, "RuntimeError: out of memory"))
-    assert "out of memory" in said[0]
+    store.apply(Status("a", "failed", 5, "RuntimeError: out of memory"))
+    ((run, text),) = said
+    assert run == "a" and "out of memory" in text
 
 
 def test_the_newest_ticket_of_theory_wins_and_older_ones_never_return():

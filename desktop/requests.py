@@ -1,0 +1,62 @@
+"""What is asked of the engine without regard to the controls: files, recovery, users' own experiments. No Qt."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from desktop.runs import ACTIVE
+from desktop.store import Store
+from engine.messages import Allow, Control, Describe, Discard, Message, Open, Save
+
+
+class Sender(Protocol):
+    def send(self, message: Message) -> None: ...
+
+
+class Requests:
+    """Mixed into the lab."""
+
+    store: Store
+    link: Sender
+
+    def describe(self) -> None:
+        self.link.send(Describe())
+
+    def resume(self, run_id: str) -> None:
+        """Goes on with a run that failed or was paused."""
+        if run_id in self.store.runs:
+            self.store.select(run_id)
+            self.link.send(Control(run_id, "resume"))
+
+    def stop(self, run_id: str) -> None:
+        self.link.send(Control(run_id, "cancel"))
+
+    def delete(self, run_id: str) -> None:
+        """Out of the list; what still trains stops."""
+        run = self.store.runs.get(run_id)
+        if run is not None and run.state in ACTIVE:
+            self.link.send(Control(run_id, "pause"))
+        self.store.delete(run_id)
+
+    def recover(self, journal: str) -> None:
+        """Shows what a crash left."""
+        self.link.send(Open(journal))
+
+    def disown(self, journal: str) -> None:
+        """What a crash left is not wanted."""
+        self.link.send(Discard(journal))
+        self.store.disown(journal)
+
+    def allow(self, path: str, sha256: str) -> None:
+        """The person read what it means; an empty hash withdraws it."""
+        self.link.send(Allow(path, sha256))
+
+    def open_path(self, path: str) -> None:
+        self.link.send(Open(path))
+
+    def save(self, path: str, layout: str, notes: str = "", overwrite: bool = False) -> None:
+        runs = tuple(r.id for r in self.store.runs.values() if r.started and r.experiment)
+        if not runs:
+            self.store.notice.emit("info", "There is no run to save yet.")
+            return
+        self.link.send(Save(path, runs, notes, layout, overwrite))
