@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtCore import QMimeData, QObject, Qt
 from PySide6.QtWidgets import QFileDialog
 
+from desktop.panels.choosing import dress, file_dialog
 from desktop.panels.exporting import ExportDialog
 from engine.messages import Opened, Saved
 
@@ -42,9 +43,9 @@ class Files(QObject):
         self.window.lab.open_file(path)
 
     def ask_open(self) -> None:
-        files = QFileDialog(self.window, "Open a session", self._folder(), FILTER)
+        files = file_dialog(self.window, "Open a session", self._folder(), FILTER)
         files.setFileMode(QFileDialog.FileMode.ExistingFile)
-        files.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dress(files)
         files.fileSelected.connect(self.open_path)
         files.open()
 
@@ -83,10 +84,10 @@ class Files(QObject):
 
     def ask_save(self, then: Callable[[], None] | None = None) -> None:
         name = self.window.open_name().rpartition("/")[2] or "session"
-        files = QFileDialog(self.window, "Save the session", self._folder(), FILTER)
+        files = file_dialog(self.window, "Save the session", self._folder(), FILTER)
         files.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
-        files.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         files.selectFile(self._proposal() or f"{name}.lemma.h5")
+        dress(files)
         files.fileSelected.connect(lambda path: self.save_to(path, then))
         files.open()
 

@@ -7,7 +7,15 @@ from dataclasses import dataclass, field
 
 from PySide6.QtCore import QSize
 from PySide6.QtGui import QAccessible, QAccessibleEvent
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QToolButton, QWidget
+from PySide6.QtWidgets import (
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from desktop import theme
 from desktop.panels.common import label, plain
@@ -15,6 +23,7 @@ from desktop.panels.common import label, plain
 Answers = Mapping[str, Callable[[], object]]  # buttons' texts, and what they do
 ICONS = {"error": ("warn", "bad"), "question": ("help", "accent")}
 KEPT = 20
+BESIDE = 2  # buttons that fit beside the sentence
 
 
 @dataclass
@@ -45,14 +54,19 @@ class Notice(QFrame):
         self.close_button.setFixedSize(24, 24)
         self.buttons = QHBoxLayout()
         self.buttons.setSpacing(8)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(12, 6, 6, 6)
-        row.setSpacing(8)
-        row.addWidget(self._mark)
-        row.addWidget(self.text, 1)
-        row.addWidget(self.more)
-        row.addLayout(self.buttons)
-        row.addWidget(self.close_button)
+        self._row, self._below = QHBoxLayout(), QHBoxLayout()
+        self._row.setSpacing(8)
+        self._row.addWidget(self._mark)
+        self._row.addWidget(self.text, 1)
+        self._row.addWidget(self.more)
+        self._row.addLayout(self.buttons)
+        self._row.addWidget(self.close_button)
+        self._below.addStretch(1)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(12, 6, 6, 6)
+        column.setSpacing(4)
+        column.addLayout(self._row)
+        column.addLayout(self._below)
         self.close_button.clicked.connect(self.dismiss)
         theme.changed.connect(self._draw)
         self.hide()
@@ -132,6 +146,12 @@ class Notice(QFrame):
                 widget.deleteLater()
         if top is None:
             return
+        for place in (self._row, self._below):
+            place.removeItem(self.buttons)
+        if len(top.answers) > BESIDE:  # they would leave the sentence no room
+            self._below.addLayout(self.buttons)
+        else:
+            self._row.insertLayout(3, self.buttons)
         for i, (word, act) in enumerate(top.answers.items()):
             button = QPushButton(word)
             button.setAccessibleName(word)

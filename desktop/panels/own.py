@@ -99,7 +99,7 @@ class OwnDialog(QDialog):
         self.list.currentRowChanged.connect(lambda _: self._show_current())
         self.nothing = label("", "caption", wrap=True)
         column.addWidget(self.list, 1)
-        column.addWidget(self.nothing)
+        column.addWidget(self.nothing, 1, Qt.AlignmentFlag.AlignTop)
         self.path, self.hash = Elided("", "caption"), label("", "caption", wrap=True)
         self.why = label("", wrap=True)
         for w in (self.path, self.hash, self.why):

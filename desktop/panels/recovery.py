@@ -45,16 +45,20 @@ class Line(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.text = Elided()
+        self.text, self.more = Elided(), label("", "caption")
         self._row = QHBoxLayout(self)
         self._row.setContentsMargins(0, 0, 0, 0)
         self._row.setSpacing(8)
         self._row.addWidget(self.text, 1)
+        self._row.addWidget(self.more)
         self.buttons: dict[str, QPushButton] = {}
         self.setFixedHeight(LINE)
 
-    def show_words(self, text: str, answers: dict[str, Callable[[], None]], what: str) -> None:
+    def show_words(
+        self, text: str, more: str, answers: dict[str, Callable[[], None]], what: str
+    ) -> None:
         """`what` tells a screen reader whose buttons these are."""
+        self.more.setText(more)
         if text != self.text.whole():
             self.text.setText(text)
         if list(answers) != list(self.buttons):
@@ -159,31 +163,29 @@ class Recovery(QFrame):
     def _fill(self, path: str, line: Line) -> None:
         offer = self.store.orphans.get(path)
         if offer is not None:
-            title = self._title(offer.experiment)
-            when = moment(offer.last)
-            text = f"{title} · {thousands(max(offer.steps, 0))} steps" + (
-                f", last {when}" if when else ""
-            )
+            title, when = self._title(offer.experiment), moment(offer.last)
+            steps = f"{thousands(max(offer.steps, 0))} step{'s' if offer.steps != 1 else ''}"
+            more = f"{steps}, last {when}" if when else steps
         else:
             runs = self.store.recovered().get(path, [])
             title = self._title(runs[0].experiment) if runs else ""
-            text = f"{title} · open, not saved yet"
+            more = "open, not saved yet"
+        text = title
         answers: dict[str, Callable[[], None]]
         if path == self.asking:
-            text = f"Discard {title} for good?"
+            text, more = f"Discard {title} for good?", ""
             answers = {"Discard for good": lambda: self._discard(path), "Keep": self._keep}
         elif offer is None:
             answers = {"Save…": self.save_wanted.emit, "Discard": lambda: self._ask(path)}
         elif path in self.opening:
-            text = f"{title} · opening…"
-            answers = {}
+            more, answers = "opening…", {}
         else:
             answers = {
                 "Open": lambda: self._open(path),
                 "Discard": lambda: self._ask(path),
                 "Later": lambda: self._later(path),
             }
-        line.show_words(text, answers, title)
+        line.show_words(text, more, answers, title)
 
     def _open(self, path: str) -> None:
         self.opening.add(path)
