@@ -114,7 +114,10 @@ def plot_words(card: Card, view: ViewCard) -> dict[str, Any]:
 # --- measured ---
 
 
-def draw(run: Run, card: Card, view: ViewCard, current: bool) -> Drawn:
+Kept = dict[int, "Joined"]  # what `draw` made of the same view of the same run the last time
+
+
+def draw(run: Run, card: Card, view: ViewCard, current: bool, kept: Kept | None = None) -> Drawn:
     kind = plot_kind(card, view)
     make = {
         "sweep": _against,
@@ -124,7 +127,7 @@ def draw(run: Run, card: Card, view: ViewCard, current: bool) -> Drawn:
         "spectrum": _spectra,
         "matrix": _matrices,
     }[kind]
-    return make(run, card, view, _look(run, current))
+    return make(run, card, view, _look(run, current), {} if kept is None else kept)
 
 
 def _look(run: Run, current: bool) -> dict[str, Any]:
@@ -165,8 +168,43 @@ def _column(run: Run, metric: str, setting: Setting) -> tuple[Column, slice] | N
     return None
 
 
-def _curves(run: Run, card: Card, view: ViewCard, look: dict[str, Any]) -> Drawn:
-    groups: list[list[tuple[str, Array, Array]]] = []  # curves whose steps agree as far as they go
+class _Curve(NamedTuple):
+    label: str
+    steps: Array
+    values: Array  # (T, members)
+    stamp: tuple[int, int, int]  # of the column, first of the members, which curve of several
+
+
+class Joined:
+    """Curves over the same steps in one array (T, members, k), to which only new rows are written."""
+
+    def __init__(self) -> None:
+        self._held = np.zeros((0, 0, 0))
+        self.stamp: Any = None
+        self.settled = 0  # rows that every curve has
+
+    def take(self, curves: list[_Curve]) -> Array:
+        stamp = tuple(c.stamp for c in curves)
+        length = max(len(c.steps) for c in curves)
+        shape = (max(c.values.shape[1] for c in curves), len(curves))
+        if stamp != self.stamp or self._held.shape[1:] != shape:
+            self.stamp, self.settled = stamp, 0
+            kind = np.result_type(np.float32, *(c.values.dtype for c in curves))
+            self._held = np.zeros((0, *shape), kind)
+        start = self.settled
+        if length > len(self._held):
+            room = np.empty((max(length, 2 * len(self._held)), *shape), self._held.dtype)
+            room[:start] = self._held[:start]
+            self._held = room
+        self._held[start:length] = np.nan
+        for j, c in enumerate(curves):
+            self._held[start : len(c.steps), : c.values.shape[1], j] = c.values[start:]
+        self.settled = min(len(c.steps) for c in curves)
+        return self._held[:length]
+
+
+def _curves(run: Run, card: Card, view: ViewCard, look: dict[str, Any], kept: Kept) -> Drawn:
+    groups: list[list[_Curve]] = []  # curves whose steps agree as far as they go
     for setting in shown_settings(run, curves_of(run, view)):
         for name in view.metrics:
             found = _column(run, name, setting)
@@ -177,37 +215,43 @@ def _curves(run: Run, card: Card, view: ViewCard, look: dict[str, Any]) -> Drawn
             values = column.values[:, mine]
             where = named(setting, card)
             if metric.kind == "scalar":
-                curves = [(curve_label(card, view, name, where), column.steps, values)]
+                stamp = (column.stamp, mine.start, 0)
+                label = curve_label(card, view, name, where)
+                curves = [_Curve(label, column.steps, values, stamp)]
             else:
                 k = values.shape[2]
                 parts = metric.parts or tuple(str(i + 1) for i in range(k))
                 curves = [
-                    (", ".join(filter(None, [parts[i], where])), column.steps, values[:, :, i])
+                    _Curve(", ".join(filter(None, [parts[i], where])), column.steps,
+                           values[:, :, i], (column.stamp, mine.start, i))
                     for i in range(min(k, MOST_MODES))
-                ]
+                ]  # fmt: skip
             for curve in curves:
                 for group in groups:
-                    n = min(len(curve[1]), len(group[0][1]))
-                    if np.array_equal(curve[1][:n], group[0][1][:n]):
+                    n = min(len(curve.steps), len(group[0].steps))
+                    if np.array_equal(curve.steps[:n], group[0].steps[:n]):
                         group.append(curve)
                         break
                 else:
                     groups.append([curve])
     out = {}
     for i, group in enumerate(groups):
-        x = max((g[1] for g in group), key=len)
+        x = max((c.steps for c in group), key=len)
+        stamp_: Any = group[0].stamp
         if len(group) == 1 and len(groups) == 1:
-            values = group[0][2][:, :, None]
+            values, settled = group[0].values[:, :, None], len(x)
         else:
-            values = np.full((len(x), max(g[2].shape[1] for g in group), len(group)), np.nan)
-            for j, (_, steps, v) in enumerate(group):
-                values[: len(steps), : v.shape[1], j] = v
-        parts = tuple(g[0] for g in group)
-        out[f"{run.id}/{i}"] = Measured(x, values, parts=parts if any(parts) else (), **look)
+            joined = kept.setdefault(i, Joined())
+            values = joined.take(group)
+            stamp_, settled = joined.stamp, joined.settled
+        parts = tuple(c.label for c in group)
+        out[f"{run.id}/{i}"] = Measured(
+            x, values, parts=parts if any(parts) else (), stamp=stamp_, settled=settled, **look
+        )
     return Drawn(out)
 
 
-def _profiles(run: Run, card: Card, view: ViewCard, look: dict[str, Any]) -> Drawn:
+def _profiles(run: Run, card: Card, view: ViewCard, look: dict[str, Any], kept: Kept) -> Drawn:
     groups: dict[bytes, list[tuple[str, Array, Array]]] = {}
     for setting in shown_settings(run, len(view.metrics)):
         for name in view.metrics:
@@ -230,7 +274,7 @@ def _profiles(run: Run, card: Card, view: ViewCard, look: dict[str, Any]) -> Dra
     return Drawn(out)
 
 
-def _spectra(run: Run, card: Card, view: ViewCard, look: dict[str, Any]) -> Drawn:
+def _spectra(run: Run, card: Card, view: ViewCard, look: dict[str, Any], _: Kept) -> Drawn:
     out = {}
     for i, setting in enumerate(shown_settings(run)[:3]):
         found = _column(run, view.metrics[0], setting)
@@ -242,7 +286,7 @@ def _spectra(run: Run, card: Card, view: ViewCard, look: dict[str, Any]) -> Draw
     return Drawn(out)
 
 
-def _matrices(run: Run, card: Card, view: ViewCard, look: dict[str, Any]) -> Drawn:
+def _matrices(run: Run, card: Card, view: ViewCard, look: dict[str, Any], _: Kept) -> Drawn:
     for setting in settings(run)[:1]:
         found = _column(run, view.metrics[0], setting)
         if found is None or not len(found[0].steps):
@@ -255,7 +299,7 @@ def _matrices(run: Run, card: Card, view: ViewCard, look: dict[str, Any]) -> Dra
     return Drawn({})
 
 
-def _against(run: Run, card: Card, view: ViewCard, look: dict[str, Any]) -> Drawn:
+def _against(run: Run, card: Card, view: ViewCard, look: dict[str, Any], _: Kept) -> Drawn:
     """The last reading of each setting over the swept knob; one curve for each metric and other swept values."""
     knob = view.against
     curves: dict[str, dict[float, Array]] = {}

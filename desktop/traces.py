@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from engine.messages import Rows
 
 Array = np.ndarray[Any, Any]
+_stamps = itertools.count()
 
 
 class Growable:
@@ -42,12 +44,16 @@ class Growable:
 
 
 class Column:
-    """One metric of one stack: steps (T,) increasing, values (T, members, *shape)."""
+    """One metric of one stack: steps (T,) increasing, values (T, members, *shape).
+
+    While `stamp` stays, rows are only added at the end: whoever has seen the others need not look again.
+    """
 
     def __init__(self, rows: Rows) -> None:
         self._steps = Growable((), np.int64)
         self._values = Growable(rows.values.shape[1:], rows.values.dtype)
         self.coords: Array | None = None
+        self.stamp = next(_stamps)
         self.add(rows)
 
     @property
@@ -81,3 +87,4 @@ class Column:
         keep = len(steps) - 1 - last
         self._steps.replace(steps[keep])
         self._values.replace(values[keep])
+        self.stamp = next(_stamps)

@@ -120,6 +120,7 @@ class Board(QWidget):
         self.at: float | None = None
         self._dirty: set[str] = set()
         self._drawn: dict[tuple[int, str], set[str]] = {}  # (cell, run) -> keys in the plot
+        self._kept: dict[tuple[int, str], series.Kept] = {}  # (cell, run) -> its curves' arrays
         self._theory: dict[int, dict[str, str]] = {}  # cell -> name -> key
         self._all = self._theory_dirty = True
         self.empty = label("The engine is warming up, a few seconds.", "caption")
@@ -160,7 +161,7 @@ class Board(QWidget):
         for cell in self.cells:
             cell.setParent(None)
             cell.deleteLater()
-        self.cells, self._drawn, self._theory = [], {}, {}
+        self.cells, self._drawn, self._kept, self._theory = [], {}, {}, {}
         views = card.views[: SMALL + 1] if card else ()
         for view in views:
             assert card is not None
@@ -248,6 +249,7 @@ class Board(QWidget):
         names = {r.id for r in runs}
         for i, cell in enumerate(self.cells):
             for key in [k for k in self._drawn if k[0] == i and k[1] not in names]:
+                self._kept.pop(key, None)
                 for name in self._drawn.pop(key):
                     self._take_out(i, name)
             for run in runs:
@@ -258,7 +260,8 @@ class Board(QWidget):
     def _feed_run(self, i: int, cell: Cell, run: Run) -> None:
         assert self.card is not None
         current = run.id == self.store.current
-        drawn = series.draw(run, self.card, cell.view, current)
+        kept = self._kept.setdefault((i, run.id), {})
+        drawn = series.draw(run, self.card, cell.view, current, kept)
         if drawn.shape is not None and hasattr(cell.plot, "set_shape"):
             cell.plot.set_shape(*drawn.shape)
         if drawn.shape is not None and not current:

@@ -25,8 +25,8 @@ def to_axis(values: Any, scale: str) -> Array:
         out: Array = np.full(v.shape, np.nan)
         np.log10(v, out=out, where=(v > 0) & np.isfinite(v))
         return out
-    finite: Array = np.where(np.isfinite(v), v, np.nan)
-    return finite
+    good = np.isfinite(v)
+    return v if good.all() else np.asarray(np.where(good, v, np.nan))
 
 
 def from_axis(coordinate: float, scale: str) -> float:

@@ -232,7 +232,7 @@ class PlotView(QWidget):
             self.refresh()  # shown before the first tick of the timer
         p = QPainter(self)
         try:
-            quality = Quality(fine=self.at_rest, ratio=self.devicePixelRatioF())
+            quality = Quality(fine=self.at_rest, ratio=p.deviceTransform().m11())
             look = paper.Look(theme.tokens(), theme.scale())
             paper.draw(self, p, QRectF(self.rect()), look, quality, self.layout_memory)
             if self.ring and self.hasFocus():

@@ -30,6 +30,8 @@ class Measured:
     parts: tuple[str, ...] = ()  # a label for each of k curves
     seeds: int = 1
     members_shown: bool = False
+    stamp: Any = None  # not None: of two with the same stamp, the first `settled` rows are the same
+    settled: int = 0
 
 
 @dataclass

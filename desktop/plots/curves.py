@@ -42,18 +42,18 @@ class Trace:
     values: Array = field(default_factory=lambda: np.zeros((0, 0, 0)))  # (T, members, k)
 
     def update(self, m: Measured) -> None:
-        x = np.asarray(m.x, dtype=float)
-        values = np.asarray(m.values, dtype=float)
+        x, values = np.asarray(m.x, dtype=float), np.asarray(m.values)
+        values = values if values.dtype.kind == "f" else values.astype(float)
         values = values[:, None, :] if values.ndim == 2 else values
         n = min(len(x), len(values))  # a row may be half arrived
-        x, values = x[:n], values[:n]
+        x, values, stamp = x[:n], values[:n], m.stamp
         good = np.isfinite(x)
         if not good.all():
-            x, values = x[good], values[good]
-        if np.any(np.diff(x) < 0):
+            x, values, stamp = x[good], values[good], None
+        if np.any(x[1:] < x[:-1]):
             order = np.argsort(x, kind="stable")
-            x, values = x[order], values[order]
-        self.summary.update(values)
+            x, values, stamp = x[order], values[order], None
+        self.summary.update(values, stamp, m.settled)
         assert self.summary.median is not None
         assert self.summary.low is not None and self.summary.high is not None
         self.x, self.values = x, values
@@ -150,7 +150,8 @@ class CurvesPlot(PlotView):
     ) -> None:
         m, trace = self.measured[run], self.traces[run]
         x = axes.to_axis(trace.x, self.x_scale)
-        shown = np.isfinite(x)  # step 0 has no place on a log axis
+        shown: Any = np.isfinite(x)  # step 0 has no place on a log axis
+        shown = slice(None) if shown.all() else shown
         x = x[shown]
         dashes = RUN_DASHES[theme.run_style(m.colour_index).name]
         banded = m.role != "ghost" and trace.values.shape[1] > 1

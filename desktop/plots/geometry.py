@@ -53,6 +53,11 @@ class Quality:
     vector: bool = False
     ratio: float = 1.0  # device pixels a pixel
 
+    @property
+    def smooth(self) -> bool:
+        """On a fine screen the steps of a moving line are too small to see, and smooth edges cost a third."""
+        return self.fine or self.vector or self.ratio < 2
+
 
 def _doubles(address_of: Any, count: int) -> Array:
     """Qt's memory as numpy sees it. The stubs know neither this constructor nor that a VoidPtr is a buffer."""

@@ -13,10 +13,23 @@ import numpy as np
 from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QBrush, QColor, QImage, QPainter, QPainterPath, QPen, QPolygonF
 
+from desktop.plots import raster
 from desktop.plots.decimate import decimate, envelope, runs_of_finite
 from desktop.plots.geometry import Frame, Quality, bounded, clipped, dashed, polygon, pool, simple
 
 Array = np.ndarray[Any, Any]
+# Heights of the frame that a curve travels, from which on pixels are quicker than smooth strokes: while data stream
+# in, at rest. A stroke that is not smooth is never quicker.
+RAGGED, RAGGED_AT_REST = 24.0, 60.0
+
+
+def calm(pieces: list[tuple[Array, Array]], f: Frame, q: Quality) -> bool:
+    """Whether a curve goes up and down little enough to be stroked."""
+    return raster.travel(pieces) < (RAGGED_AT_REST if q.fine else RAGGED) * f.height
+
+
+def rgba(colour: QColor, alpha: float = 1.0) -> raster.Rgba:
+    return colour.red(), colour.green(), colour.blue(), round(255 * alpha)
 
 
 class Mark:
@@ -24,6 +37,10 @@ class Mark:
 
     def paint(self, p: QPainter, f: Frame, q: Quality) -> None:
         raise NotImplementedError
+
+    def spans(self, f: Frame, q: Quality, grid: raster.Grid) -> raster.Spans | None:
+        """The pixels that it covers, where that is quicker than a stroke (raster.py)."""
+        return None
 
     def outline(self, f: Frame) -> list[tuple[Array, Array]]:
         """What a label should keep off, as curves in pixels."""
@@ -70,8 +87,18 @@ class Line(Mark):
             self._segments = np.concatenate(parts)
         return self._segments
 
+    def _width(self, q: Quality) -> float:
+        return 2.0 if self.wide_at_rest and q.fine else self.width
+
+    def spans(self, f: Frame, q: Quality, grid: raster.Grid) -> raster.Spans | None:
+        pieces = self.pieces(f)
+        if self.dashes or (q.smooth and calm(pieces, f, q)) or simple(pieces, f):
+            return None
+        # at its own width: what fills an area needs no wider stroke
+        return raster.line_spans(grid, f, self.x, self.y, self.width, rgba(self.colour))
+
     def paint(self, p: QPainter, f: Frame, q: Quality) -> None:
-        width = 2.0 if self.wide_at_rest and q.fine else self.width
+        width = self._width(q)
         pen = QPen(self.colour, width)
         p.setBrush(Qt.BrushStyle.NoBrush)
         p.setRenderHint(QPainter.RenderHint.Antialiasing, True)
@@ -90,8 +117,7 @@ class Line(Mark):
         else:
             square = Qt.PenCapStyle.FlatCap if self.dashes else Qt.PenCapStyle.SquareCap
             pen.setCapStyle(square)  # square caps close the corners between segments
-            # on a fine screen the steps of a moving line are too small to see, and cost a third
-            p.setRenderHint(QPainter.RenderHint.Antialiasing, q.fine or q.ratio < 2)
+            p.setRenderHint(QPainter.RenderHint.Antialiasing, q.smooth)
             p.setPen(pen)
             p.drawLines(pool.fill(self._cut(pieces)))
         p.setPen(Qt.PenStyle.NoPen)
@@ -121,6 +147,13 @@ class Band(Mark):
     def outline(self, f: Frame) -> list[tuple[Array, Array]]:
         self._pieces(f)
         return self._edges
+
+    def spans(self, f: Frame, q: Quality, grid: raster.Grid) -> raster.Spans | None:
+        edges = self.outline(f)
+        if q.fine and calm(edges, f, q):
+            return None
+        shade = rgba(self.colour, self.alpha)
+        return raster.band_spans(grid, f, self.x, self.low, self.high, shade)
 
     def _pieces(self, f: Frame) -> list[QPolygonF]:
         if self._kept is None or self._kept[0] != f:

@@ -13,7 +13,7 @@ from PySide6.QtCore import QLineF, QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QFont, QFontMetricsF, QPainter, QPainterPath, QPen, QPolygonF
 
 from desktop import theme
-from desktop.plots import axes, labels
+from desktop.plots import axes, labels, raster
 from desktop.plots.geometry import Frame, Quality
 from desktop.theme_tokens import Tokens
 from desktop.theme_vision import mix
@@ -140,8 +140,7 @@ def draw(
     p.setClipRect(f.rect.adjusted(-1, -2, 2, 2))
     events = _events(plot, p, f, look, small)
     plot.paint_under(p, f, look, quality)
-    for mark in plot.content.marks:
-        mark.paint(p, f, quality)
+    raster.paint(p, f, quality, plot.content.marks)
     p.restore()
     if plot.has_axes:
         _axes(p, f, look, x_ticks, y_ticks, small)

@@ -19,13 +19,16 @@ def quantiles(values: Array) -> tuple[Array, Array, Array]:
     """
     steps, members, k = values.shape
     if members == 1:
-        only = np.where(np.isfinite(values[:, 0]), values[:, 0], np.nan)
+        only = values[:, 0].astype(float)
+        only[~np.isfinite(only)] = np.nan
         return only, only, only
     if not steps or not members:
         empty = np.full((steps, k), np.nan)
         return empty, empty, empty
     finite = np.isfinite(values)
-    ordered = np.sort(np.where(finite, values, np.inf), axis=1)  # the missing ones go last
+    whole = bool(finite.all())
+    ordered = values.copy() if whole else np.where(finite, values, values.dtype.type(np.inf))
+    ordered.sort(axis=1)  # the missing ones go last
     count = finite.sum(axis=1)
     return (
         _quantile(ordered, count, 0.5),
@@ -38,8 +41,8 @@ def _quantile(ordered: Array, count: Array, q: float) -> Array:
     place = q * np.maximum(count - 1, 0)
     below = np.floor(place).astype(np.int64)
     above = np.minimum(below + 1, np.maximum(count - 1, 0))
-    a = np.take_along_axis(ordered, below[:, None], axis=1)[:, 0]
-    b = np.take_along_axis(ordered, above[:, None], axis=1)[:, 0]
+    a = np.take_along_axis(ordered, below[:, None], axis=1)[:, 0].astype(float)
+    b = np.take_along_axis(ordered, above[:, None], axis=1)[:, 0].astype(float)
     part = place - below
     with np.errstate(invalid="ignore"):  # inf − inf where none is finite
         out = np.where(part > 0, a + part * (b - a), a)
@@ -53,11 +56,19 @@ class Summary:
     median: Array | None = None  # (T, k)
     low: Array | None = None
     high: Array | None = None
-    _seen: Array | None = None  # a copy of the values that these are of
+    _seen: Array | None = None  # a copy of the values that these are of …
+    _stamp: Any = None  # … or what says that they are still the same, …
+    _settled: int = 0  # … so many of them
 
-    def update(self, values: Array) -> None:
-        """`values` (T, members, k). Rows seen before are compared, not trusted: late members fill in NaN."""
-        seen, start = self._seen, 0
+    def update(self, values: Array, stamp: Any = None, settled: int = 0) -> None:
+        """`values` (T, members, k). Rows seen before are compared, not trusted: late members fill in NaN.
+
+        Under a `stamp`, which is never given to other values, the first `settled` rows stay as they are.
+        """
+        if stamp is not None:
+            self._stamped(values, stamp, min(settled, len(values)))
+            return
+        seen, start, self._stamp = self._seen, 0, None
         if (
             seen is not None
             and seen.shape[1:] == values.shape[1:]
@@ -75,3 +86,16 @@ class Summary:
             return
         self.median, self.low, self.high = new
         self._seen = values.copy()
+
+    def _stamped(self, values: Array, stamp: Any, settled: int) -> None:
+        start = 0
+        if self.median is not None and self._stamp == stamp:
+            start = min(self._settled, len(values))
+        new = quantiles(values[start:])
+        if start and self.median is not None and self.low is not None and self.high is not None:
+            self.median = np.concatenate([self.median[:start], new[0]])
+            self.low = np.concatenate([self.low[:start], new[1]])
+            self.high = np.concatenate([self.high[:start], new[2]])
+        else:
+            self.median, self.low, self.high = new
+        self._seen, self._stamp, self._settled = None, stamp, settled

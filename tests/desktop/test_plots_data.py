@@ -297,3 +297,23 @@ def test_theory_is_labelled_at_its_right_end():
     tags = [Tag("t", "t", QColor("black"), curve(100), at_end=True)]
     (p,), _ = place(tags, [(80.0, 14.0)], QRectF(0, 0, 400, 200), {})
     assert p.rect.right() > 395
+
+
+def test_a_stamped_summary_looks_at_new_rows_only():
+    r = np.random.default_rng(1)
+    values = r.normal(size=(50, 4, 2))
+    values[40:, 2] = np.nan  # a member that is late
+    s, plain = Summary(), Summary()
+    s.update(values[:45], "a", 40)
+    late = values.copy()
+    late[40:] = r.normal(size=(10, 4, 2))
+    late[:40] = 7.0  # under the same stamp the first 40 rows are not looked at again
+    s.update(late, "a", 50)
+    plain.update(np.concatenate([values[:40], late[40:]]))
+    assert np.array_equal(s.median, plain.median) and np.array_equal(s.high, plain.high)
+    s.update(late, "b", 50)
+    plain.update(late)
+    assert np.array_equal(s.low, plain.low)
+    s.update(values)  # no stamp: compared, as ever
+    plain.update(values)
+    assert np.array_equal(s.median, plain.median, equal_nan=True)
