@@ -9,6 +9,7 @@ where there is no compiler.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import operator
 from collections.abc import Callable, Sequence
@@ -125,7 +126,8 @@ def simplified(
     # Copies: one tensor given twice (a state that keeps its own start, at step 0) is two arguments all the same.
     examples = tuple(v.clone() for v in examples)
     try:
-        graph_module = make_fx(fn)(*examples)
+        with _one_mode():
+            graph_module = make_fx(fn)(*examples)
     except Exception as e:
         raise CannotRecord(f"{type(e).__name__}: {e}") from e
     graph = graph_module.graph
@@ -134,6 +136,17 @@ def simplified(
             raise CannotRecord(f"{node.target} draws random numbers of its own")
     _drop_no_ops(graph)
     return graph, _fold(graph_module)
+
+
+def _one_mode() -> contextlib.AbstractContextManager[Any]:
+    """Without it `make_fx` makes a mode, and looks at the whole stack for it, for every operation: half of its time."""
+    try:
+        from torch._guards import TracingContext, tracing
+        from torch._subclasses.fake_tensor import FakeTensorMode
+
+        return tracing(TracingContext(FakeTensorMode(allow_fallback_kernels=True)))
+    except (ImportError, TypeError):  # another torch: slower, and the same
+        return contextlib.nullcontext()
 
 
 def _drop_no_ops(graph: fx.Graph) -> None:
