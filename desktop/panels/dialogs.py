@@ -28,7 +28,6 @@ from engine.version import VERSION
 PARTS = (
     ("PySide6_Essentials", "LGPL-3.0 (Qt for Python, dynamically linked)"),
     ("numpy", "BSD-3-Clause"),
-    ("scipy", "BSD-3-Clause"),
     ("torch", "BSD-3-Clause"),
     ("h5py", "BSD-3-Clause"),
     ("qasync", "BSD-2-Clause"),

@@ -27,7 +27,6 @@ import math
 
 import numpy as np
 import torch
-from scipy.special import ndtr
 from torch.func import grad
 
 from engine.reducers import At, Final, Late
@@ -159,7 +158,8 @@ def first_step_accuracy(hp, t=0):
     V = hp.n * (hp.d + 2 * hp.separation**2 + hp.separation**4 / 2)
     z, weights = np.polynomial.hermite_e.hermegauss(101)
     T = P + math.sqrt(V) * z
-    right = ndtr(math.sqrt(hp.width) * T / np.sqrt(T**2 + 2 * (P**2 + V)))
+    z = math.sqrt(hp.width) * T / np.sqrt(T**2 + 2 * (P**2 + V))
+    right = torch.special.ndtr(torch.as_tensor(z, dtype=torch.float64)).numpy()
     return float((weights * right).sum() / weights.sum())
 
 
