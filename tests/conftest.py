@@ -8,6 +8,8 @@ import hypothesis
 import pytest
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+# what whoever runs the tests has of experiments of their own is no part of them
+os.environ["LEMMASCOPE_EXPERIMENTS"] = os.path.join(os.path.dirname(__file__), "no-such-folder")
 
 ROOT = str(Path(__file__).parents[1])
 if (

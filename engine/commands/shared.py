@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from engine import strangers
 from engine.client import Client, Failed
 from engine.messages import Card, Control, Judged, Rows, Status
 from engine.running.runs import Run, plain
@@ -30,6 +31,12 @@ def find(client: Client, name: str) -> Card:
     cards = {c.name: c for c in client.catalogue.cards}
     if name in cards:
         return cards[name]
+    if strangers.is_own(name):
+        strangers.permitted(name)  # says what is wrong with it, if it is not enabled …
+        found = [s for s in client.catalogue.strangers if strangers.name_of(s.path) == name]
+        raise Failed(
+            found[0].problem if found else f"{name} was not loaded"
+        )  # … or why it has no card
     ours = [p for p in client.catalogue.problems if name.replace("/", ".") in p]
     raise Failed(ours[0] if ours else f"no experiment {name}; there are {', '.join(cards)}")
 

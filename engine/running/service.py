@@ -271,7 +271,8 @@ class Service:
             case Catalogue():
                 self._described(message)
             case Quit():
-                self.deaths -= 1  # it ends on purpose, and has said why
+                worker.warm = False  # it ends on purpose, and goes on to say why
+                self.deaths -= 1
             case Started():
                 self._begin(message)
             case Ended():

@@ -178,7 +178,7 @@ class Vetting:
 def examined(path: str, sha256: str) -> Iterator[tuple[str, str]]:
     """An author's file put to every check: (what was checked, what is wrong or ""). Runs its code in a child."""
     child = _Child("check", [path, sha256], LOADING)
-    title = ""
+    title, checked = "", 0
     try:
         while True:
             message = child.hear(CHECKING if title else STARTING)
@@ -188,15 +188,14 @@ def examined(path: str, sha256: str) -> Iterator[tuple[str, str]]:
                     if not title:
                         return
                 case Refused():
+                    checked += 1
                     yield title, message.why
                 case _:
                     yield title, UNREADABLE
     except GONE as e:
-        yield (
-            title or "it can be loaded",
-            child.ended(path, e)
-            if not title
-            else (f"the check ended its process ({child.fate(e)})"),
-        )
+        if checked:
+            yield title, f"this ended its process ({child.fate(e)})"
+        else:
+            yield title or "it can be loaded", child.ended(path, e)
     finally:
         child.close()

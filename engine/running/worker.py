@@ -305,7 +305,9 @@ class Worker:
 
     def guard(self, message: Message) -> None:
         try:
-            with self.patience(message):
+            # a knob set during a run predicts anew
+            job = self.training.job if self.training and isinstance(message, Control) else message
+            with self.patience(job):
                 self.handle(message)
         except (Exception, SystemExit) as e:
             why = own.told(e) or (str(e) if isinstance(e, ValueError) else sentence(e))
@@ -329,10 +331,10 @@ class Worker:
             return nullcontext()
 
         def late(where: str, seconds: float) -> None:
+            self.send(Quit())  # it ends on purpose: nothing more may be asked of it
             self.gave_up(message, watch.late(name, where, seconds))
             if isinstance(message, Judge):
                 self.send(JudgedAll(message.run, message.interim))
-            self.send(Quit())  # on purpose: no fault of the process
 
         return self.watch.over(watch.patience(), late)
 
