@@ -10,6 +10,7 @@ import numpy as np
 from engine.messages import Rows
 
 Array = np.ndarray[Any, Any]
+LONG = 1000  # rows in one piece, as from a file, which are kept where they are
 _stamps = itertools.count()
 
 
@@ -40,7 +41,8 @@ class Growable:
         self._count = need
 
     def replace(self, rows: Array) -> None:
-        self._held, self._count = np.array(rows), len(rows)
+        """Takes the array itself: what is appended later goes elsewhere."""
+        self._held, self._count = rows, len(rows)
 
 
 class Column:
@@ -77,6 +79,10 @@ class Column:
         if not len(rows.steps):
             return
         ordered = len(rows.steps) == 1 or bool((np.diff(rows.steps) > 0).all())
+        if ordered and not len(self._steps) and len(rows.steps) > LONG:
+            self._steps.replace(np.asarray(rows.steps, np.int64))
+            self._values.replace(rows.values)
+            return
         if ordered and (not len(self._steps) or rows.steps[0] > self.steps[-1]):
             self._steps.append(rows.steps)
             self._values.append(rows.values)

@@ -357,12 +357,21 @@ def _plain(value: Any, arrays: list[Array]) -> Any:
     return value
 
 
-def encode(message: Message) -> bytes:
-    """The message as bytes: header length (u32), JSON header, then each array's bytes in order."""
+def parts(message: Message) -> list[bytes | memoryview]:
+    """What `encode` joins: header length (u32), JSON header, then each array's bytes in order, not copied."""
     arrays: list[Array] = []
     header = _plain(message, arrays)
     text = json.dumps(header, separators=(",", ":")).encode()
-    return b"".join([struct.pack("<I", len(text)), text, *(a.tobytes() for a in arrays)])
+    return [
+        struct.pack("<I", len(text)),
+        text,
+        *(a.reshape(-1).view(np.uint8).data for a in arrays),
+    ]
+
+
+def encode(message: Message) -> bytes:
+    """The message as bytes: header length (u32), JSON header, then each array's bytes in order."""
+    return b"".join(parts(message))
 
 
 def _array(spec: Any, body: memoryview, offsets: dict[int, int], sizes: dict[int, int]) -> Array:

@@ -46,6 +46,7 @@ TYPES = {
     "|b1": h5t.STD_U8LE,
 }
 BOUNDS = (h5f.LIBVER_V110, h5f.LIBVER_V110)  # checksummed structures, and HDF5 1.10 reads them
+STEP = 1 << 20  # bytes by which the file in memory grows, at least
 LONG = 16_000  # bytes from which on a text is an array, not an attribute
 
 
@@ -82,6 +83,10 @@ class Stream:
             raise ValueError("a run without its beginning")
         return found
 
+    def joined(self) -> Stream:
+        """With one Rows for each metric and stack, so that they are joined once. Raises ValueError."""
+        return replace(self, rows={k: [join(parts)] for k, parts in self.rows.items()})
+
     def take(self, m: Message) -> None:
         match m:
             case Changed():
@@ -115,8 +120,10 @@ def join(parts: list[Rows]) -> Rows:
                 f"after {one.values.dtype} {one.values.shape[1:]}"
             )
     coords = next((p.coords for p in reversed(parts) if p.coords is not None), None)
-    steps = np.concatenate([p.steps for p in parts])
-    values = np.concatenate([p.values for p in parts])
+    steps, values = one.steps, one.values
+    if len(parts) > 1:
+        steps = np.concatenate([p.steps for p in parts])
+        values = np.concatenate([p.values for p in parts])
     if (np.diff(steps) <= 0).any():
         _, last = np.unique(steps[::-1], return_index=True)
         keep = len(steps) - 1 - last
@@ -125,7 +132,7 @@ def join(parts: list[Rows]) -> Rows:
 
 
 def image(
-    runs: Iterable[Iterable[Message]],
+    runs: Iterable[Iterable[Message] | Stream],
     *,
     notes: str = "",
     layout: str = "",
@@ -133,18 +140,24 @@ def image(
 ) -> bytes:
     """A session file as bytes. Raises ValueError, in one sentence, for messages that are no run."""
     access = h5p.create(h5p.FILE_ACCESS)
-    access.set_fapl_core(1 << 20, False)
+    streams = [run if isinstance(run, Stream) else Stream.of(run) for run in runs]
+    access.set_fapl_core(max(STEP, sum(map(_weight, streams))), False)  # one piece of memory
     access.set_libver_bounds(*BOUNDS)
     made = h5p.create(h5p.FILE_CREATE)
     made.set_attr_phase_change(64, 0)
     made.set_obj_track_times(False)
     fid = h5f.create(uuid.uuid4().hex.encode(), h5f.ACC_TRUNC, made, access)
     try:
-        _Writer().session(h5g.open(fid, b"/"), runs, notes, layout, cards)
+        _Writer().session(h5g.open(fid, b"/"), streams, notes, layout, cards)
         h5f.flush(fid)
-        return bytes(fid.get_file_image())
+        return fid.get_file_image()  # type: ignore[no-any-return]
     finally:
         fid.close()
+
+
+def _weight(run: Stream) -> int:
+    """Bytes of a run's readings."""
+    return sum(r.values.nbytes + r.steps.nbytes for rows in run.rows.values() for r in rows)
 
 
 class _Writer:
@@ -205,7 +218,8 @@ class _Writer:
         dset = h5d.create(parent, name.encode(), TYPES[kind], space, self.of_array)
         if array.size:
             dset.write(h5s.ALL, h5s.ALL, array)
-        self.short(dset, "sha256", hashlib.sha256(array.tobytes()).hexdigest().encode())
+        raw = array.reshape(-1).view(np.uint8).data  # not a copy of it
+        self.short(dset, "sha256", hashlib.sha256(raw).hexdigest().encode())
         if kind == "|b1":
             self.short(dset, "kind", b"bool")
         if order >= 0:
@@ -230,7 +244,7 @@ class _Writer:
     def session(
         self,
         root: h5g.GroupID,
-        runs: Iterable[Iterable[Message]],
+        runs: Iterable[Stream],
         notes: str,
         layout: str,
         cards: Mapping[str, Card],
@@ -242,8 +256,8 @@ class _Writer:
         self.text(root, "notes", notes)
         self.text(root, "layout", layout)
         part = self.group(root, "runs")
-        for n, messages in enumerate(runs, 1):
-            self.run(self.group(part, str(n)), Stream.of(messages))
+        for n, run in enumerate(runs, 1):
+            self.run(self.group(part, str(n)), run)
         part = self.group(root, "cards")
         for n, (name, card) in enumerate(cards.items(), 1):
             g = self.group(part, str(n))
