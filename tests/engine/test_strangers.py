@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from engine import catalogue, own, strangers
 from tests.engine.own_parts import GOOD, allow, put, sha
 
-
 # --- looking without running ---
 
 
