@@ -1,0 +1,140 @@
+"""A session of ten million recorded values: saving it, and opening it until its first picture."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+VALUES = 10_000_000
+STEPS = 10_000
+ROUNDS = 3
+# What the session holds: (settings of a sweep, seeds of each, dtype); two metrics share the values.
+KINDS = {"50 settings × 10 seeds, float32": (50, 10, "<f4"), "500 seeds, float64": (1, 500, "<f8")}
+
+
+def stream(name: str, kind: str) -> list[Any]:
+    """A run of the edge of stability that recorded VALUES numbers."""
+    from engine.messages import Rows, Started, Status
+
+    settings, seeds, dtype = KINDS[kind]
+    r = np.random.default_rng(0)
+    rates = [float(v) for v in np.geomspace(0.01, 0.1, settings)]
+    members = {"seed": np.tile(np.arange(seeds), settings)}
+    sweep: dict[str, Any] = {}
+    if settings > 1:
+        members["lr"], sweep["lr"] = np.repeat(rates, seeds), rates
+    out: list[Any] = [
+        Started(name, "stability/edge_of_stability", {"lr": 0.1, "steps": STEPS}, sweep, members, (0,), STEPS,
+                "float32" if dtype == "<f4" else "float64", "cpu", "", "", -1, {}, "2026-01-01T00:00:00Z")
+    ]  # fmt: skip
+    for metric in ("sharpness", "loss"):
+        shape = (STEPS, settings * seeds)
+        assert 2 * shape[0] * shape[1] == VALUES
+        values = (3 + r.normal(size=shape)).astype(dtype)
+        out.append(Rows(name, metric, 0, np.arange(STEPS), values))
+    return [*out, Status(name, "done", STEPS)]
+
+
+async def saved(path: str, kind: str) -> list[float]:
+    """Seconds from asking the engine to save until it says that it has."""
+    from engine.client import Client
+    from engine.running.runs import replayed
+
+    spent = []
+    async with Client(1) as engine:
+        run = replayed(stream("big", kind), "big")
+        engine.service.runs["big"] = run
+        for _ in range(ROUNDS):
+            begun = time.perf_counter()
+            await engine.save(path, [run])
+            spent.append(time.perf_counter() - begun)
+    return spent
+
+
+def opened(path: str) -> list[float]:
+    """Seconds from asking to open until the window has painted the session's curves, the engine being warm."""
+    from PySide6.QtCore import QTimer
+
+    from desktop import loop, theme
+    from desktop.app import application
+    from desktop.link import Link
+    from desktop.settings import Settings
+    from desktop.store import Store
+    from desktop.window import Window
+
+    app = application()
+    theme.apply(app, "light")
+    store, link = Store(), Link()
+    window = Window(store, link, Settings(Path(tempfile.mkdtemp(prefix="lemmascope-bench-"))))
+    window.lab.auto_start = False
+    link.received.connect(store.apply)
+    window.closed.connect(lambda: loop.finish(link.close))
+    spent: list[float] = []
+    begun = [0.0]
+    watch = QTimer()
+    watch.setInterval(5)
+
+    def look() -> None:
+        if not store.cards:
+            return  # the engine is still warming up
+        if not begun[0]:
+            begun[0] = time.perf_counter()
+            window.files.open_path(path)
+            return
+        run, cells = store.run(), window.board.cells
+        if run is None or not run.opened or not cells:
+            return
+        plot = cells[0].plot
+        if run.id in {key.partition("/")[0] for key in plot.measured} and not plot.content.empty:
+            plot.repaint()  # and so painted, whenever Qt would have done it
+            spent.append(time.perf_counter() - begun[0])
+            begun[0] = 0.0
+            store.discard(run.id)
+            if len(spent) == ROUNDS:
+                watch.stop()
+                window.leave()
+
+    watch.timeout.connect(look)
+
+    def begin() -> None:
+        loop.spawn_task(link.start(), "engine")
+        window.lab.describe()
+        watch.start()
+
+    window.show()
+    loop.run(app, begin)
+    return spent
+
+
+def rows() -> list[dict[str, Any]]:
+    from tests.benchmarks.steps import row
+
+    out = []
+    with tempfile.TemporaryDirectory(prefix="lemmascope-bench-") as folder:
+        for kind in KINDS:
+            path = os.path.join(folder, "big.lemma.h5")
+            got = statistics.median(asyncio.run(saved(path, kind)))
+            what = f"{VALUES:.0e} values ({kind}, {os.path.getsize(path) / 1e6:.0f} MB)"
+            out.append(row(f"session of {what}, saved (at most)", 2, got, most=True, unit="s"))
+            done = subprocess.run(
+                [sys.executable, "-m", "tests.benchmarks.sessions", path],
+                env={**os.environ, "QT_QPA_PLATFORM": "offscreen"},
+                capture_output=True, text=True, timeout=120, check=True,
+            )  # fmt: skip
+            got = statistics.median(map(float, done.stdout.split()))
+            out.append(row(f"session of {what}, opened to its first picture (at most)", 1, got,
+                           most=True, unit="s"))  # fmt: skip
+    return out
+
+
+if __name__ == "__main__":
+    print(*opened(sys.argv[1]))
