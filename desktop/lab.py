@@ -39,7 +39,7 @@ class Lab(Values, Requests, QObject):
         self.clear()
         self.locked = set()
         self.auto_start = True
-        self._committed: dict[str, Value] = {}
+        self._settled: tuple[Any, ...] = ()  # what stood on the controls after the last step
         self._ticket, self._asked = 0, 0.0
         self._held = False  # a slider is moving
         self._hot: dict[str, Value] = {}
@@ -91,6 +91,7 @@ class Lab(Values, Requests, QObject):
         self.card = card
         self.locked = set()
         self.defaults()
+        self._settled = self.snapshot()
         runs = self.store.of_experiment(name)
         self.experiment_changed.emit()
         self.store.select(runs[-1].id if runs else "")
@@ -118,8 +119,8 @@ class Lab(Values, Requests, QObject):
         preset = self.preset_named(name)
         if preset is None:
             return
-        self._remember(f"preset {name.replace('_', ' ')}")
         self.take(preset)
+        self._record(f"preset {name.replace('_', ' ')}")
         self.values_changed.emit()
         self.start()
 
@@ -151,7 +152,6 @@ class Lab(Values, Requests, QObject):
     def commit(self, name: str, value: Value) -> None:
         """A value that stays."""
         value = self.knob(name).check(value)
-        before = dict(self.values)
         self.sweep.pop(name, None)
         self.values[name], self._held = value, False
         if self.is_hot(name):
@@ -165,13 +165,13 @@ class Lab(Values, Requests, QObject):
             self._ask_soon()
             self._restart.start()
         self._still_preset()
+        self._record(f"{name.replace('_', ' ')} = {value}")
         self.values_changed.emit()
-        self._did(name, before)
 
     def set_many(self, values: Mapping[str, Value], text: str) -> None:
-        self._remember(text)
         self.values |= values
         self._still_preset()
+        self._record(text)
         self._changed()
 
     def randomise(self) -> None:
@@ -187,28 +187,29 @@ class Lab(Values, Requests, QObject):
         """The preset's values, or the defaults; locked knobs keep theirs."""
         if self.card is None:
             return
-        self._remember("reset")
         kept = {k: v for k, v in self.values.items() if k in self.locked}
         self.take(
             self.preset_named(self.preset) or self.card.presets[0]
         ) if self.card.presets else (self.defaults())
         self.values |= kept
         self._still_preset()
+        self._record("reset")
         self._changed()
 
     def set_sweep(self, name: str, values: Sequence[Value] | None) -> None:
         knob = self.knob(name)
-        self._remember(f"sweep {name}" if values else f"no sweep of {name}")
         if values:
             self.sweep[name] = [knob.check(v) for v in values]
         else:
             self.sweep.pop(name, None)
         self._still_preset()
+        self._record(f"sweep {name}" if values else f"no sweep of {name}")
         self._changed()
 
     def set_seeds(self, seeds: int) -> None:
         if seeds != self.seeds:
             self.seeds = seeds
+            self._record(f"seeds = {seeds}", "seeds")
             self._changed()
 
     def set_dtype(self, dtype: str) -> None:
@@ -231,44 +232,25 @@ class Lab(Values, Requests, QObject):
 
     # --- undo of values ---
 
+    def _record(self, text: str, key: str = "") -> None:
+        """Call after a change: a step from what stood there before. What a slider passes on its way is none."""
+        before, after = self._settled, self.snapshot()
+        if self.card is None or before == after:
+            return
+        self._settled, name = after, self.card.name
+        self.store.history.did(
+            text, lambda: self._put(before, name), lambda: self._put(after, name), key
+        )
+
     def _put(self, state: tuple[Any, ...], experiment: str) -> None:
         if self.card is None or self.card.name != experiment:
             self.open(experiment)
+        if self.card is None or self.card.name != experiment:
+            return  # it is no longer installed
         values, sweep, self.seeds, self.preset = state
         self.values, self.sweep = dict(values), {k: list(v) for k, v in sweep.items()}
+        self._settled = self.snapshot()
         self._changed()
-
-    def _remember(self, text: str) -> None:
-        """Call before a change of several values at once."""
-        if self.card is None:
-            return
-        before, name = self.snapshot(), self.card.name
-        self.store.history.did(
-            text, lambda: self._put(before, name), lambda: self._put(after(), name)
-        )
-        step: list[tuple[Any, ...]] = []
-        QTimer.singleShot(0, self, lambda: step.append(self.snapshot()))
-
-        def after() -> tuple[Any, ...]:
-            return step[0] if step else before
-
-    def _did(self, name: str, before: dict[str, Value]) -> None:
-        run = self.store.run()
-        old = self._committed.get(name, before.get(name)) if run else before.get(name)
-        new = self.values[name]
-        self._committed[name] = new
-        if old == new or self.card is None or old is None:
-            return
-        experiment = self.card.name
-        self.store.history.did(
-            f"{name.replace('_', ' ')} = {new}",
-            lambda: self._recommit(experiment, name, old),
-            lambda: self._recommit(experiment, name, new),
-        )
-
-    def _recommit(self, experiment: str, name: str, value: Value) -> None:
-        self.open(experiment)
-        self.commit(name, value)
 
     # --- runs ---
 
@@ -417,14 +399,15 @@ class Lab(Values, Requests, QObject):
             self.card, self.locked = card, set()
             self.defaults()
             self.experiment_changed.emit()
-        self.values = {k.name: k.default for k in self.card.knobs} | dict(run.values)
+        swept = {k: v for k, v in self.values.items() if k in run.sweep}  # stands behind the sweep
+        self.values = {k.name: k.default for k in self.card.knobs} | dict(run.values) | swept
         for c in sorted(run.changes, key=lambda c: c.step):
             self.values[c.knob] = c.value
         self.sweep = {k: list(v) for k, v in run.sweep.items()}
         self.seeds, self.dtype = run.seeds or self.card.seeds, run.dtype or self.card.dtype
         self.device = run.device if run.device in self.store.devices else "cpu"
         self.preset = self.matching()
-        self._committed = dict(self.values)
+        self._settled = self.snapshot()
         if run.predicted:
             self.store.clear_draft()
         self.values_changed.emit()

@@ -297,8 +297,13 @@ class Store(QObject):
     def run(self, run: str | None = None) -> Run | None:
         return self.runs.get(self.current if run is None else run)
 
+    def _listed(self, run: str) -> Run | None:
+        """A run that can be seen: one whose Started is still to come is in no list."""
+        found = self.runs.get(run)
+        return found if found is not None and found.experiment else None
+
     def select(self, run: str) -> None:
-        if run != self.current and (run in self.runs or not run):
+        if run != self.current and (not run or self._listed(run) is not None):
             self.current = run
             self.current_changed.emit(run)
 
@@ -315,7 +320,7 @@ class Store(QObject):
         self._look(run, "label", " ".join(label.split())[:80], "rename")
 
     def _look(self, run: str, attribute: str, value: Any, verb: str) -> None:
-        found = self.runs.get(run)
+        found = self._listed(run)
         if found is None or getattr(found, attribute) == value:
             return
         before = getattr(found, attribute)
@@ -346,7 +351,7 @@ class Store(QObject):
             self._say(run, "look")
 
     def delete(self, run: str) -> None:
-        found = self.runs.get(run)
+        found = self._listed(run)
         if found is None:
             return
         place = list(self.runs).index(run)

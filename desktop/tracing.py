@@ -1,6 +1,6 @@
 """When the window came to what, for measuring its start: JSON lines in the file that `LEMMASCOPE_TRACE` names.
 
-A line is `{"what": "painted", "ms": 412.0}`, counted from the start of the process. Without the variable nothing is kept.
+A line is `{"what": "painted", "at": 1764108000.412}`, in seconds since 1970. Without the variable nothing is kept.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-import psutil
 from PySide6.QtCore import QEvent, QObject, QTimer
 
 from engine.messages import Catalogue, Message, Rows
@@ -26,7 +25,6 @@ class Trace(QObject):
     def __init__(self, path: str) -> None:
         super().__init__()
         self.path = path
-        self._begun = psutil.Process().create_time()
         self._marked: set[str] = set()
         self._window: Window | None = None
 
@@ -34,8 +32,7 @@ class Trace(QObject):
         if what not in self._marked:
             self._marked.add(what)
             with open(self.path, "a", encoding="utf-8") as f:
-                ms = round(1000 * (time.time() - self._begun), 1)
-                f.write(json.dumps({"what": what, "ms": ms}) + "\n")
+                f.write(json.dumps({"what": what, "at": time.time()}) + "\n")
 
     def watch(self, window: Window, link: Link) -> None:
         self._window = window

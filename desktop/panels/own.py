@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable
 
 from PySide6.QtCore import Qt, QUrl, Signal
-from PySide6.QtGui import QDesktopServices, QShowEvent
+from PySide6.QtGui import QDesktopServices, QHideEvent, QShowEvent
 from PySide6.QtWidgets import (
     QDialog,
     QFrame,
@@ -165,8 +165,9 @@ class OwnDialog(QDialog):
         super().showEvent(event)
         self.look_wanted.emit()
 
-    def closeEvent(self, event: object) -> None:
-        self._back()
+    def hideEvent(self, event: QHideEvent) -> None:
+        super().hideEvent(event)
+        self._back()  # a question is never found standing
 
     def refresh(self) -> None:
         """The list as the last catalogue has it; a question whose file is no longer the same is withdrawn."""

@@ -70,6 +70,7 @@ class Line(QWidget):
                 self.buttons[word] = button = QPushButton(word)
                 button.setAccessibleName(f"{word}: {what}")
                 self._row.addWidget(button)
+                button.show()  # at once, so that it can take the focus
             for word, act in answers.items():
                 self.buttons[word].clicked.connect(act)
 

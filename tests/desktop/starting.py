@@ -19,15 +19,20 @@ ROOT = Path(__file__).parents[2]
 MARKS = ("qt", "window", "painted", "catalogue", "reading", "point")
 
 
-def start(seconds: float = 60.0) -> dict[str, float]:
-    """Milliseconds from the start of the process to each mark; "libraries": 1 if a worker had loaded Qt."""
+def start(compiled: str, seconds: float = 60.0) -> dict[str, float]:
+    """Milliseconds from the start of the process to each mark; "libraries": 1 if a worker had loaded Qt.
+
+    `compiled` is a folder for compiled modules, as an installation has them: full from the second start on.
+    """
     with tempfile.TemporaryDirectory() as folder:
         trace = Path(folder) / "trace"
         env = os.environ | {
             "LEMMASCOPE_TRACE": str(trace), "LEMMASCOPE_STATE": folder, "LEMMASCOPE_CONFIG": folder,
-            "LEMMASCOPE_EXPERIMENTS": f"{folder}/own",
+            "LEMMASCOPE_EXPERIMENTS": f"{folder}/own", "PYTHONPYCACHEPREFIX": compiled,
         }  # fmt: skip
+        env.pop("PYTHONDONTWRITEBYTECODE", None)
         env.setdefault("QT_QPA_PLATFORM", "offscreen")
+        begun = time.time()
         process = subprocess.Popen(
             [sys.executable, "-m", "engine.cli", "app"], cwd=ROOT, env=env,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -38,7 +43,10 @@ def start(seconds: float = 60.0) -> dict[str, float]:
             while "point" not in marks and time.monotonic() < end and process.poll() is None:
                 time.sleep(0.05)
                 text = trace.read_text() if trace.exists() else ""
-                marks = {m["what"]: m["ms"] for m in map(json.loads, text.splitlines())}
+                marks = {
+                    m["what"]: round(1000 * (m["at"] - begun))
+                    for m in map(json.loads, text.splitlines())
+                }
             if "point" not in marks:
                 raise RuntimeError(f"no first point in {seconds:g} s; it came to {marks}")
             marks["libraries"] = float(qt_in_children(process.pid))
@@ -65,8 +73,9 @@ def qt_in_children(pid: int) -> bool:
 
 def measure(times: int = 5) -> dict[str, float]:
     """Medians over several starts, the first of which warms the disk's cache and is left out."""
-    start()
-    seen = [start() for _ in range(times)]
+    with tempfile.TemporaryDirectory() as compiled:
+        start(compiled)
+        seen = [start(compiled) for _ in range(times)]
     return {m: statistics.median(s[m] for s in seen) for m in (*MARKS, "libraries")}
 
 
