@@ -13,13 +13,14 @@ from desktop import theme
 from desktop.actions import Action, Registry
 from desktop.panels import dialogs
 from desktop.runs import ACTIVE, OVER, Run
+from engine.twin import python_of
 
 if TYPE_CHECKING:
     from desktop.window import Window
 
 RUN_MENU = (
     "run.pin", "run.ghost", "run.solo", "run.hide", "run.recolour", "", "edit.rename", "run.branch",
-    "edit.copy_command", "", "edit.delete",
+    "edit.copy_command", "edit.copy_python", "", "edit.delete",
 )  # fmt: skip
 PLOT_MENU = ("file.export", "edit.copy_table", "", "view.follow", "view.crosshair_off")
 TOOLBAR = ("run.toggle", "run.step1", "run.step10", "run.step100", "run.restart", "run.branch")
@@ -132,6 +133,10 @@ def register(w: Window, registry: Registry) -> None:
                lambda: bool(w.board.cells), group=3),
         Action("edit.copy_command", "Copy run as a command", lambda: copy(command_of(store.runs[store.current])),
                edit, "", "command", has_run, group=3),
+        Action("edit.copy_python", "Copy run as Python",
+               lambda: copy(python_of(store.runs[store.current], store.runs[store.current].changes)),
+               edit, "", "copy", lambda: (r := run()) is not None and r.started, group=3,
+               tip="A program that trains this run again, its changes included"),
         Action("edit.own", "Own experiments…", w.show_own, edit, "", "settings", group=4,
                tip="Python files of your own: which there are, which may run"),
         Action("run.toggle", "Play", lab.toggle, go, "Ctrl+Return", "play", ready, words=word,

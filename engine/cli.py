@@ -67,6 +67,7 @@ def parser() -> Parser:
     )
     p.add_argument("--preset", default="")
     p.add_argument("--seeds", type=whole(1, 1024, "seeds"), default=0)
+    p.add_argument("--first-seed", type=whole(0, 2**31, "first seed"), default=0, metavar="N")
     p.add_argument("--steps", type=whole(0, 10**9, "steps"), default=None)
     p.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     p.add_argument("--dtype", default="", help="float32 or float64")

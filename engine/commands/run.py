@@ -56,6 +56,7 @@ async def run(args: argparse.Namespace) -> int:
             values=values,
             sweep=sweep,
             seeds=args.seeds,
+            first_seed=args.first_seed,
             dtype=args.dtype,
             device=device,
             preset=args.preset,
