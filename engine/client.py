@@ -52,6 +52,11 @@ class Client:
     def _heard(self, message: Message) -> None:
         for listener in list(self.listeners):
             listener(message)
+        if self.service.broken:  # no answer will come
+            for _, future in self._waiting:
+                if not future.done():
+                    future.set_exception(Failed(self.service.broken))
+            self._waiting.clear()
         for entry in list(self._waiting):
             matches, future = entry
             if not future.done() and matches(message):

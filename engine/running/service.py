@@ -67,6 +67,7 @@ class Service:
         self.tasks: set[asyncio.Task[None]] = set()
         self.closing = False
         self.deaths = 0
+        self.broken = ""  # why nothing can be trained any more
         self.loop: asyncio.AbstractEventLoop
 
     # --- life ---
@@ -392,11 +393,8 @@ class Service:
         if self.deaths <= 5:
             self._spawn(self._grow())
         else:
-            self.on_message(
-                Refused(
-                    "", f"worker processes keep ending ({why}); restart Lemmascope to train again"
-                )
-            )
+            self.broken = f"worker processes keep ending ({why}); restart Lemmascope to train again"
+            self.on_message(Refused("", self.broken))
 
     # --- users' own experiments ---
 
