@@ -9,13 +9,15 @@ import multiprocessing
 import queue
 import signal
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from engine.messages import Malformed, Message, Quit, decode, encode
 
-HELD = 20_000  # messages read and not yet handled, above which the reader waits: the pipe then slows the worker
+HELD = 500  # messages read and not yet handled, above which the reader waits: the pipe then slows the worker
+SLICE = 0.008  # seconds of messages in one turn of the loop: a window has to paint in between
 
 
 def _serve(connection: Any) -> None:
@@ -114,17 +116,23 @@ class Worker:
         with contextlib.suppress(RuntimeError):  # the loop has closed
             self.loop.call_soon_threadsafe(self._finish, why)
 
-    def _drain(self) -> None:
-        with self._room:
-            batch = list(self._in)
-            self._in.clear()
-            self._woken = False
-            self._room.notify()
-        for message in batch:
-            self.on_message(self, message)
+    def _drain(self, whole: bool = False) -> None:
+        end = time.monotonic() + SLICE
+        while True:
+            with self._room:
+                batch = [self._in.popleft() for _ in range(min(len(self._in), 16))]
+                self._woken = bool(batch)
+                self._room.notify()
+            for message in batch:
+                self.on_message(self, message)
+            if not batch:
+                return
+            if not whole and time.monotonic() > end:
+                self.loop.call_soon(self._drain)
+                return
 
     def _finish(self, why: str) -> None:
-        self._drain()
+        self._drain(whole=True)
         self.on_end(self, "" if self._closing else why or "it ended without a word")
 
     def kill(self) -> None:
