@@ -88,6 +88,9 @@ async def list_(args: argparse.Namespace) -> int:
         assert client.catalogue is not None
         for problem in client.catalogue.problems:
             print(f"lemmascope: {problem}", file=sys.stderr)
+        for s in client.catalogue.strangers:
+            if s.allowed and s.problem:
+                print(f"lemmascope: {s.problem}", file=sys.stderr)
         if args.json:
             say([card_json(c) for c in client.catalogue.cards])
         else:

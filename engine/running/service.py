@@ -115,7 +115,10 @@ class Service:
                 self._control(message)
             case Start():
                 self._start(message)
-            case Describe() | Predict():
+            case Describe():
+                self.own.forget()  # who asks wants them looked at again
+                self._serve(message)
+            case Predict():
                 self._serve(message)
             case _:
                 self.on_message(Refused("", f"{type(message).__name__} is no request"))

@@ -13,6 +13,7 @@ import os
 import re
 import signal
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -101,6 +102,7 @@ class Vetting:
         self.known: dict[tuple[str, str], Card | str] = {}
         self._child: _Child | None = None
         self._closed = False
+        self._lock = threading.Lock()
 
     def missing(self, message: Catalogue) -> list[Stranger]:
         return [
@@ -120,9 +122,12 @@ class Vetting:
             listed.append(replace(s, problem=known) if isinstance(known, str) else s)
         return replace(message, cards=tuple(cards), strangers=tuple(listed))
 
-    def forget(self, path: str) -> None:
-        """Its problem may be gone: what it imports can have been installed meanwhile."""
-        self.known = {k: v for k, v in self.known.items() if k[0] != path or isinstance(v, Card)}
+    def forget(self, path: str = "") -> None:
+        """A problem (of one file, or of any) may be gone: what it imports can have been installed meanwhile."""
+        with self._lock:
+            for key, known in list(self.known.items()):
+                if not isinstance(known, Card) and path in ("", key[0]):
+                    del self.known[key]
 
     def close(self) -> None:
         self._closed = True
@@ -164,7 +169,8 @@ class Vetting:
 
     def _keep(self, s: Stranger, answer: Card | str) -> None:
         if not self._closed:
-            self.known[(s.path, s.sha256)] = answer
+            with self._lock:
+                self.known[(s.path, s.sha256)] = answer
 
     def _answer(self, s: Stranger, message: Message | None) -> Card | str:
         if isinstance(message, Card) and message.name == strangers.name_of(s.path):

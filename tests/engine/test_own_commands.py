@@ -42,6 +42,12 @@ def test_from_a_new_file_to_a_claim_that_holds(folder, capsys):
     status, out, _ = call(capsys, "own", "--json")
     (one,) = json.loads(out)["experiments"]
     assert one["enabled"] and one["name"] == "own/mine" and not one["problem"]
+    put(folder, "broken", "print('noise', flush=True)\n1 / 0\n")
+    call(capsys, "own", "allow", "broken", "--hash", sha(folder / "broken.py"))
+    status, out, err = call(capsys, "list", "--json")
+    assert "own/mine" in {c["name"] for c in json.loads(out)}  # what strangers print is not in it
+    assert "broken.py could not be loaded (broken.py, line 2)" in err
+    (folder / "broken.py").unlink()
     status, out, _ = call(capsys, "verify", "own/mine")
     assert status == 0 and "3 of 3 verdicts as declared" in out
     status, out, _ = call(capsys, "own", "forbid", "mine")

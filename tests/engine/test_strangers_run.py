@@ -131,6 +131,23 @@ def test_enabling_changing_and_withdrawing_through_the_service(folder):
         again = await client.begin(experiment="own/mine", values={"steps": 5})
         assert (await client.finish(again)).state == "done"
         assert again.started.environment["experiment"] == f"sha256:{sha(path)}"
+        # what it imports is installed meanwhile: looking again is enough
+        late = folder / "installed"
+        lacking = put(
+            folder,
+            "lacking",
+            f"import sys\nsys.path.append({str(late)!r})\nimport late_one\n{GOOD}",
+        )
+        known = lambda m: isinstance(m, Catalogue) and strangers.settled(m)
+        seen = await client.ask(
+            Allow(str(lacking), sha(lacking)), lambda m: known(m) and m.strangers[0].allowed
+        )
+        assert "No module named 'late_one'" in seen.strangers[0].problem
+        late.mkdir()
+        (late / "late_one.py").write_text("")
+        seen = await client.ask(Describe(), known)
+        assert not seen.strangers[0].problem and "own/lacking" in {c.name for c in seen.cards}
+        lacking.unlink()
         await client.ask(Allow(str(path), ""), catalogue_of(False))
         with pytest.raises(Failed, match="nobody has enabled"):
             await client.begin(experiment="own/mine")
