@@ -45,7 +45,7 @@ class Lab(Values, Requests, QObject):
         self._hot: dict[str, Value] = {}
         self._restart = self._timer(QUIET, self.start)
         self._ask = self._timer(ASK, self._predict)
-        self._set = self._timer(SET, self._send_hot)
+        self._set = self._timer(SET, self._send_hot_again)
         store.catalogue_changed.connect(self._catalogue)
         store.current_changed.connect(self._selected)
         store.run_changed.connect(self._run_changed)
@@ -145,7 +145,7 @@ class Lab(Values, Requests, QObject):
         if self.is_hot(name):
             self._hot[name] = value
             if not self._set.isActive():
-                self._set.start()
+                self._send_hot_again()  # the first at once, the others no oftener than SET
         else:
             self._restart.stop()  # still moving
 
@@ -361,6 +361,11 @@ class Lab(Values, Requests, QObject):
         if run is not None:
             for name, value in hot.items():
                 self.link.send(Control(run.id, "set", knob=name, value=value))
+
+    def _send_hot_again(self) -> None:
+        if self._hot:
+            self._send_hot()
+            self._set.start()
 
     def _ask_soon(self) -> None:
         """At once, or as soon as the last question is ASK old."""

@@ -188,11 +188,12 @@ def train(
     dtype: str = "",
     device: str = "cpu",
     marks: frozenset[int] = frozenset(),
+    read: bool = True,
 ) -> Iterator[Frame]:
     """Trains `members` from `step` (with the state there) to their `steps`; a frame per recording time.
 
     Between recording times it yields an empty frame every 10 steps, or a few milliseconds if those are more, and at each
-    of `marks`, so that a caller can stop it there.
+    of `marks`, so that a caller can stop it there. Not `read`: the first frame is empty, since the caller has its readings.
     """
     stack = Stack(ex, members, dtype or ex.dtype, device)
     steps = int(getattr(stack.hp, "steps", 0))
@@ -207,12 +208,12 @@ def train(
     chunk = CHUNK
     while True:
         values = {}
-        if step in every:
+        if step in every and read:
             with stack.precision():
                 for m in ex.metrics:
                     if step in due[m.name]:
                         values[m.name] = readers[m.name].read(state).detach().cpu().numpy()
-        stopped = stop_label(ex, step, values)
+        stopped, read = stop_label(ex, step, values), True
         yield Frame(step, values, state, stopped, dict(stepper.counts) if stepper else {})
         if step >= steps or stepper is None or stopped:
             return

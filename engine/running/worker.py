@@ -153,7 +153,6 @@ class Training:
         self.past: dict[str, int] = {}  # tiers of this job's earlier generators
         self.tiers: dict[str, int] = {}
         self.frames = self._frames(self._state(job.arrays))
-        self.fresh = not job.arrays
 
     def _state(self, arrays: dict[str, Array]) -> Any:
         if not arrays:
@@ -162,6 +161,7 @@ class Training:
         return unflatten({k: torch.as_tensor(v).to(device) for k, v in arrays.items()})
 
     def _frames(self, state: Any) -> Iterator[Frame]:
+        """From here on; with a state, the readings here are there already."""
         changes = [Change(c.step, c.knob, float(c.value)) for c in self.changes]
         self.past = dict(self.tiers)
         now = [
@@ -177,6 +177,7 @@ class Training:
             dtype=self.dtype,
             device=self.job.start.device,
             marks=marks,
+            read=state is None,
         )
 
     def change(self, knob: str, value: Any) -> None:
@@ -190,7 +191,7 @@ class Training:
         self.changes.append(new)
         self.send(new)
         if self.state is not None:
-            self.begun, self.fresh = self.step, False
+            self.begun = self.step
             self.frames = self._frames(self.state)
         self.predict()
 
@@ -208,14 +209,10 @@ class Training:
         self.step, self.state = frame.step, frame.state
         if frame.tiers:
             self.tiers = self.past | {k: v + self.past.get(k, 0) for k, v in frame.tiers.items()}
-        if self.fresh:
-            for name, v in frame.values.items():
-                self.rows.setdefault(name, []).append((frame.step, v))
-        self.fresh = (
-            True  # a restarted generator repeats the readings where it starts: dropped once
-        )
+        for name, v in frame.values.items():
+            self.rows.setdefault(name, []).append((frame.step, v))
         if any(c.step == self.step for c in self.changes) and self.step > self.begun:
-            self.begun, self.fresh = self.step, False
+            self.begun = self.step
             self.frames = self._frames(self.state)  # a change that is being repeated
         now = time.perf_counter()
         if now - self.flushed >= GATHER:
