@@ -1,7 +1,10 @@
 """Users' own experiments before they run: found, hashed, enabled; the list of what is enabled may be anything."""
 
+import errno
+import hashlib
 import json
 import os
+import re
 import threading
 from pathlib import Path
 
@@ -142,6 +145,8 @@ def damage(kind, place):
             place.write_bytes(good.replace(b'"version": 1', b'"version": 2'))
         case "a relative path":
             place.write_bytes(good.replace(b'"/', b'"'))
+        case "an entry without a hash":
+            place.write_bytes(re.sub(rb"[0-9a-f]{64}", b"yes", good))
         case "cut":
             place.write_bytes(good[:-2])
 
@@ -149,7 +154,7 @@ def damage(kind, place):
 @pytest.mark.parametrize(
     "kind",
     ["folder", "pipe", "link", "writable by others", "deep", "large", "another version",
-     "a relative path", "cut"],
+     "a relative path", "an entry without a hash", "cut"],
 )  # fmt: skip
 def test_a_damaged_list_enables_nothing_and_says_so(folder, kind):
     path = put(folder, "mine", GOOD)
@@ -168,6 +173,23 @@ def test_a_damaged_list_enables_nothing_and_says_so(folder, kind):
     allow(path)
     (found,) = strangers.scan()
     assert found.allowed and not found.problem
+
+
+def test_a_list_that_cannot_be_written_stays_as_it_was(folder, monkeypatch):
+    first, second = put(folder, "first", "1"), put(folder, "second", "2")
+    allow(first)
+    before = strangers.ledger().read_bytes()
+
+    def fails(path, target):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("engine.sessions.disk.replace", fails)
+    with pytest.raises(ValueError, match=r"was not enabled: .* cannot be written \(No space left"):
+        allow(second)
+    with pytest.raises(ValueError, match="was not withdrawn"):
+        strangers.decide(str(first), "")
+    assert strangers.ledger().read_bytes() == before
+    assert not list(strangers.ledger().parent.glob(".*")), "no litter"
 
 
 def mutated(good, data):
@@ -227,3 +249,15 @@ def test_changes_at_the_same_time_are_all_kept(folder):
 def test_own_is_no_area_of_a_built_in():
     assert not [n for n in catalogue.load()[0] if strangers.is_own(n)]
     assert not own._here, "this process never executes one"
+
+
+def test_what_runs_is_what_was_hashed_not_what_lies_there_afterwards(folder, monkeypatch):
+    path = put(folder, "mine", GOOD)
+    allow(path)
+    place, data, hashed = strangers.permitted("own/mine")
+    assert hashlib.sha256(data).hexdigest() == hashed == sha(path)
+    path.write_text("raise SystemExit('these bytes were never enabled')")
+    monkeypatch.setattr(own, "_here", True)
+    ex = own.load(place, data)
+    assert ex.name == "own/mine" and ex.title == "Noisy gradients stall at a floor"
+    assert not (folder / "__pycache__").exists()
