@@ -89,6 +89,7 @@ class Draws:
             lambda hp, seed, step: dict(ex_draw(hp, stack.rng(seed, "draw", step)))
         )
         self.keys: list[str] = []
+        self.untried = True
         self.ahead = 1
         self.block: Callable[..., Sequence[Tensor]] | None = None
         self.base = -1
@@ -102,6 +103,7 @@ class Draws:
         return dict(self.one(now))
 
     def record(self, step: int) -> None:
+        self.untried = False
         drawn = flatten(self.plain(step))
         self.keys = list(drawn)
         count = sum(v.numel() for v in drawn.values())
@@ -160,6 +162,13 @@ class Stepper:
         self.planned = stack.ex.looped or stack.device.type != "cpu"
         self.switch = 0  # the step from which on the compiled tier runs
         self.keys: list[str] = []  # of the state, in the order of flat lists
+
+    def retuned(self) -> None:
+        """The stack's knobs have other values: what holds the old ones goes, what takes them as arguments stays."""
+        self.fast, self.spent = None, 0.0
+        self.recordable = not self.stack.ex.looped
+        if self.draws is not None:
+            self.draws = Draws(self.stack)
 
     def advance(self, state: Tree, step: int, count: int) -> Tree:
         """The state after `count` more steps."""
@@ -228,11 +237,6 @@ class Stepper:
     def _take_over(self, state: Tree, step: int) -> None:
         assert self.native is not None
         why = self.native.load()
-        if self.draws is not None and self.draws.block is None and not why:
-            try:
-                self.draws.record(step)
-            except CannotRecord as e:
-                log.info("%s draws plainly: %s", self.stack.ex.name, e)
         if not why:
             state = unflatten({k: v.clone() for k, v in flatten(state).items()})
             mine = self._compiled(state, step, step + 1)
@@ -246,6 +250,11 @@ class Stepper:
     def _compiled(self, state: Tree, step: int, end: int) -> Tree:
         assert self.native is not None
         values = list(flatten(state).values())
+        if self.draws is not None and self.draws.untried:
+            try:
+                self.draws.record(step)
+            except CannotRecord as e:
+                log.info("%s draws plainly: %s", self.stack.ex.name, e)
         while step < end:
             count = end - step
             drawn: Sequence[Tensor] = ()
@@ -300,7 +309,7 @@ class Reader:
     """One metric's readings."""
 
     def __init__(self, stack: Stack, measure: Callable[[Tree, Tree], Tensor], data: Tree) -> None:
-        self.measure, self.data = measure, data
+        self.measure, self.data, self.stack = measure, data, stack
         self.spent = 0.0
         self.fast: Callable[..., Sequence[Tensor]] | None = None
         self.recordable = not stack.ex.looped
@@ -310,7 +319,7 @@ class Reader:
         flat = flatten(state)
         if self.fast is not None:
             with torch.inference_mode():
-                return self.fast(*flat.values())[0]
+                return self.fast(*self.stack.knobs.values(), *flat.values())[0]
         begun = time.perf_counter()
         plain = {k: v.clone() if v.is_inference() else v for k, v in flat.items()}
         out = self.measure(unflatten(plain), self.data)
@@ -321,14 +330,17 @@ class Reader:
 
     def _record(self, flat: dict[str, Tensor], out: Tensor) -> None:
         self.recordable = False
-        keys = list(flat)
+        keys, knobs = list(flat), self.stack.knobs
+
+        def flat_read(*tensors: Tensor) -> list[Tensor]:
+            state = unflatten(dict(zip(keys, tensors[len(knobs) :], strict=True)))
+            with self.stack.with_knobs(dict(zip(knobs, tensors, strict=False))):
+                return [self.measure(state, self.data)]
+
         try:
-            fast = record(
-                lambda *ts: [self.measure(unflatten(dict(zip(keys, ts, strict=True))), self.data)],
-                *flat.values(),
-            )
+            fast = record(flat_read, *knobs.values(), *flat.values())
             with torch.inference_mode():
-                if not agree(fast(*flat.values()), [out]):
+                if not agree(fast(*knobs.values(), *flat.values()), [out]):
                     raise CannotRecord("the recorded reading differs from the plain one")
             self.fast = fast
         except CannotRecord as e:

@@ -21,7 +21,7 @@ from engine.running.random import Rng
 from engine.running.tiers import Reader, Stepper, flatten, unflatten
 from engine.spec import Experiment, Hyper, Metric
 
-__all__ = ["Frame", "Member", "Stack", "Tree", "flatten", "train", "unflatten"]
+__all__ = ["Frame", "Machine", "Member", "Stack", "Tree", "flatten", "train", "unflatten"]
 
 Tree = dict[str, Any]  # nested dict of tensors
 CHUNK = 10  # steps between frames, at most, …
@@ -159,6 +159,15 @@ class Stack:
 
         return loop
 
+    @contextlib.contextmanager
+    def with_knobs(self, knobs: dict[str, Tensor]) -> Iterator[None]:
+        """Inside, the functions see these: what is recorded then takes the knobs as arguments."""
+        before, self.knobs = self.knobs, knobs
+        try:
+            yield
+        finally:
+            self.knobs = before
+
     def rng(self, seed: Tensor, stream: str, step: Tensor | int = 0) -> Rng:
         return Rng(seed, stream, step, dtype=self.dtype, device=self.device)
 
@@ -179,6 +188,37 @@ class Stack:
         )
 
 
+class Machine:
+    """What steps and reads a stack. When a hot knob takes another value, what was recorded and compiled stays."""
+
+    def __init__(
+        self, ex: Experiment, members: Sequence[Member], dtype: str = "", device: str = "cpu"
+    ) -> None:
+        self.made = (ex, dtype, device)
+        self.stack = stack = Stack(ex, members, dtype or ex.dtype, device)
+        self.data = stack.data()
+        self.readers = {m.name: Reader(stack, stack.measure(m), self.data) for m in ex.metrics}
+        self.stepper = Stepper(stack, self.data) if ex.step is not None else None
+
+    def tuned(self, members: Sequence[Member]) -> Machine:
+        """The machine for members that differ from these in real knobs: this one, unless their data differ too."""
+        ex, dtype, device = self.made
+        new = Stack(ex, members, dtype or ex.dtype, device)
+        mine, theirs = flatten(self.data), flatten(new.data())
+        same = type(new.hp)(**{**vars(new.hp), **{k: getattr(self.stack.hp, k) for k in new.real}})
+        if same != self.stack.hp or not torch.equal(new.seeds, self.stack.seeds):
+            return Machine(ex, members, dtype, device)
+        if not all(torch.equal(v, theirs[k]) for k, v in mine.items()):
+            return Machine(ex, members, dtype, device)
+        changed = {k for k, v in new.knobs.items() if not torch.equal(v, self.stack.knobs[k])}
+        for k in changed:
+            self.stack.knobs[k].copy_(new.knobs[k])  # in place: the compiled step knows the place
+        self.stack.members, self.stack.hp = new.members, new.hp
+        if changed and self.stepper is not None:
+            self.stepper.retuned()
+        return self
+
+
 def train(
     ex: Experiment,
     members: Sequence[Member],
@@ -189,21 +229,22 @@ def train(
     device: str = "cpu",
     marks: frozenset[int] = frozenset(),
     read: bool = True,
+    machine: Machine | None = None,
 ) -> Iterator[Frame]:
     """Trains `members` from `step` (with the state there) to their `steps`; a frame per recording time.
 
     Between recording times it yields an empty frame every 10 steps, or a few milliseconds if those are more, and at each
     of `marks`, so that a caller can stop it there. Not `read`: the first frame is empty, since the caller has its readings.
+    `machine`: one for these members, which goes on.
     """
-    stack = Stack(ex, members, dtype or ex.dtype, device)
+    machine = machine or Machine(ex, members, dtype, device)
+    stack, readers, stepper = machine.stack, machine.readers, machine.stepper
+    past = dict(stepper.counts) if stepper else {}
     steps = int(getattr(stack.hp, "steps", 0))
     times = recording_times(ex, steps)
     due = {m.name: frozenset(due_times(m, times).tolist()) for m in ex.metrics}
     every = frozenset(times.tolist())
-    data = stack.data()
     state = stack.init() if state is None else map_tree(torch.clone, state)
-    readers = {m.name: Reader(stack, stack.measure(m), data) for m in ex.metrics}
-    stepper = Stepper(stack, data) if ex.step is not None else None
     stops = np.unique([*times.tolist(), *(m for m in marks if m > 0), steps])
     chunk = CHUNK
     while True:
@@ -214,7 +255,8 @@ def train(
                     if step in due[m.name]:
                         values[m.name] = readers[m.name].read(state).detach().cpu().numpy()
         stopped, read = stop_label(ex, step, values), True
-        yield Frame(step, values, state, stopped, dict(stepper.counts) if stepper else {})
+        counts = {k: v - past[k] for k, v in stepper.counts.items()} if stepper else {}
+        yield Frame(step, values, state, stopped, counts)
         if step >= steps or stepper is None or stopped:
             return
         count = min(chunk, int(stops[np.searchsorted(stops, step, side="right")]) - step)

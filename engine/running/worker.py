@@ -49,7 +49,16 @@ from engine.running.judge import Measured, judge
 from engine.running.members import Plan, plan
 from engine.running.predict import Change, Predictable, forecast, phases
 from engine.running.process import prepare
-from engine.running.train import Frame, Member, Stack, flatten, recording_times, train, unflatten
+from engine.running.train import (
+    Frame,
+    Machine,
+    Member,
+    Stack,
+    flatten,
+    recording_times,
+    train,
+    unflatten,
+)
 from engine.running.watch import Watch
 from engine.spec import Experiment
 from engine.version import VERSION
@@ -152,6 +161,7 @@ class Training:
         self.marks = {int(t) for t in times[marks]}
         self.past: dict[str, int] = {}  # tiers of this job's earlier generators
         self.tiers: dict[str, int] = {}
+        self.machine: Machine | None = None
         self.frames = self._frames(self._state(job.arrays))
 
     def _state(self, arrays: dict[str, Array]) -> Any:
@@ -168,6 +178,10 @@ class Training:
             Member([hp for s, hp in phases(m.hp, changes) if s <= self.step][-1], m.seed)
             for m in self.members
         ]
+        if self.machine is None:
+            self.machine = Machine(self.ex, now, self.dtype, self.job.start.device)
+        else:
+            self.machine = self.machine.tuned(now)
         marks = frozenset({self.until, *(c.step for c in self.changes)})
         return train(
             self.ex,
@@ -178,6 +192,7 @@ class Training:
             device=self.job.start.device,
             marks=marks,
             read=state is None,
+            machine=self.machine,
         )
 
     def change(self, knob: str, value: Any) -> None:
