@@ -5,6 +5,7 @@
     python3 packaging/bootstrap.py setup           set up only
     python3 packaging/bootstrap.py test [--long] [pytest arguments]
     python3 packaging/bootstrap.py bench [--json]
+    python3 packaging/bootstrap.py bundle          build what a person installs, into dist/
 
 With no display the default experiment trains without a window and leaves a session and a picture in the current folder.
 """

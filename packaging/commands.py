@@ -1,4 +1,4 @@
-"""What `bootstrap.py` does once it runs under a supported Python: set up, start, test, measure."""
+"""What `bootstrap.py` does once it runs under a supported Python: set up, start, test, measure, bundle."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from bundle import bundle
 from installing import BIN, PYTHON, ROOT, Problem, install
 from system import has_display, provide, say
 
-NAMES = ("setup", "test", "bench")
+NAMES = ("setup", "test", "bench", "bundle")
 
 
 def run(*command: str | Path, env: Mapping[str, str] | None = None) -> int:
@@ -96,7 +97,7 @@ def main(words: list[str], page: str) -> int:
         say(f"bootstrap.py: setup takes no {rest[0]}")
         return 2
     commands: dict[str, Callable[[list[str]], int]] = {
-        "": start, "setup": setup, "test": test, "bench": bench,
+        "": start, "setup": setup, "test": test, "bench": bench, "bundle": bundle,
     }  # fmt: skip
     try:
         return commands[name](rest)
