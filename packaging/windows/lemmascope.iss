@@ -1,6 +1,6 @@
 ; UNTESTED: written to Inno Setup 6's documentation, never compiled or run. It packs the folder that
 ; `python packaging\bootstrap.py bundle` leaves in dist\lemmascope on Windows.
-;   iscc /DVersion=0.1.0 packaging\windows\lemmascope.iss
+;   iscc /DVersion=VERSION packaging\windows\lemmascope.iss
 
 #ifndef Version
   #error "say the version: iscc /DVersion=..."
