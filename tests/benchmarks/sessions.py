@@ -1,4 +1,5 @@
-"""A session of ten million recorded values: saving it, and opening it until its first picture."""
+"""A session of ten million recorded values: saving it, and opening it until its first picture. And what all recording
+costs: a run in a worker, through the service, against the bare `train` generator."""
 
 from __future__ import annotations
 
@@ -115,6 +116,77 @@ def opened(path: str) -> list[float]:
     return spent
 
 
+# Experiment, values, and the steps between which its speed is taken.
+RUNS = {
+    "5 networks of width 32": ({"steps": 60_000}, 6_000, 56_000),
+    "5 networks of width 128": ({"steps": 20_000, "width": 128}, 3_000, 12_000),
+}
+TRAINED = "stability/edge_of_stability"
+
+
+def bare(values: dict[str, Any], first: int, last: int) -> float:
+    """Steps a second of the generator alone."""
+    from engine import catalogue
+    from engine.running.members import plan
+    from engine.running.process import prepare
+    from engine.running.train import train
+
+    prepare()
+    ex = catalogue.get(TRAINED)
+    p = plan(ex, values, {}, 0, 0, "")
+    begun: tuple[float, int] | None = None
+    for frame in train(ex, p.stack(p.firsts[0]), dtype=ex.dtype):
+        if begun is None and frame.step >= first:
+            begun = time.perf_counter(), frame.step
+        if begun is not None and frame.step >= last:
+            return (frame.step - begun[1]) / (time.perf_counter() - begun[0])
+    raise RuntimeError("the run ended too soon")
+
+
+async def served(values: dict[str, Any], first: int, last: int) -> float:
+    """Steps a second of the same run as the window and the command line run it, by what arrives here."""
+    from engine.client import Client
+    from engine.messages import Rows
+
+    seen: list[tuple[float, int]] = []
+
+    def heard(message: Any) -> None:
+        if isinstance(message, Rows):
+            seen.append((time.perf_counter(), int(message.steps[-1])))
+
+    async with Client() as engine:
+        engine.listeners.append(heard)
+        await engine.begin(experiment=TRAINED, values=values)
+        while not seen or seen[-1][1] < last:
+            await asyncio.sleep(0.02)
+    a = next(s for s in seen if s[1] >= first)
+    b = next(s for s in seen if s[1] >= last)
+    return (b[1] - a[1]) / (b[0] - a[0])
+
+
+def apart(what: str, *words: str) -> list[float]:
+    """Numbers that a process of its own prints."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.benchmarks.sessions", what, *words],
+        env={**os.environ, "QT_QPA_PLATFORM": "offscreen"},
+        capture_output=True, text=True, timeout=180, check=False,
+    )  # fmt: skip
+    if not done.stdout.strip():
+        raise RuntimeError(f"{what} gave no numbers: {done.stderr[-2000:]}")
+    return [float(v) for v in done.stdout.split()]
+
+
+def recording() -> list[dict[str, Any]]:
+    from tests.benchmarks.steps import row
+
+    out = []
+    for name in RUNS:
+        got = [apart("served", name)[0] / apart("bare", name)[0] for _ in range(ROUNDS)]
+        what = f"{name} in a worker, all recorded and sent, over the bare generator"
+        out.append(row(what, 0.95, statistics.median(got)))
+    return out
+
+
 def rows() -> list[dict[str, Any]]:
     from tests.benchmarks.steps import row
 
@@ -125,16 +197,17 @@ def rows() -> list[dict[str, Any]]:
             got = statistics.median(asyncio.run(saved(path, kind)))
             what = f"{VALUES:.0e} values ({kind}, {os.path.getsize(path) / 1e6:.0f} MB)"
             out.append(row(f"session of {what}, saved (at most)", 2, got, most=True, unit="s"))
-            done = subprocess.run(
-                [sys.executable, "-m", "tests.benchmarks.sessions", path],
-                env={**os.environ, "QT_QPA_PLATFORM": "offscreen"},
-                capture_output=True, text=True, timeout=120, check=True,
-            )  # fmt: skip
-            got = statistics.median(map(float, done.stdout.split()))
+            got = statistics.median(apart("opened", path))
             out.append(row(f"session of {what}, opened to its first picture (at most)", 1, got,
                            most=True, unit="s"))  # fmt: skip
-    return out
+    return out + recording()
 
 
 if __name__ == "__main__":
-    print(*opened(sys.argv[1]))
+    match sys.argv[1:]:
+        case ["opened", path]:
+            print(*opened(path))
+        case ["bare", name]:
+            print(bare(*RUNS[name]))
+        case ["served", name]:
+            print(asyncio.run(served(*RUNS[name])))
