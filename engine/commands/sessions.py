@@ -99,9 +99,13 @@ async def replay(args: argparse.Namespace) -> int:
                 return 130
             result: dict[str, Any] = {"run": number_, "experiment": request.experiment}
             result |= compare(was, now)
+            then, code = (r.started.environment.get("experiment", "") for r in (was, now))
+            if then != code:
+                result["note"] = f"{request.experiment} is another file than then"
             outcomes.append(result)
             if not args.json:
-                print(f"run {number_} ({request.experiment}): {result['outcome']}")
+                note = f"; {result['note']}" if "note" in result else ""
+                print(f"run {number_} ({request.experiment}): {result['outcome']}{note}")
                 for name, m in result["metrics"].items():
                     off = (
                         ""

@@ -132,6 +132,8 @@ def declared(ex: Experiment) -> Iterator[str]:
         yield "no preset shows a claim that holds"
     if card.claims and not outcomes & {"fails", "broken"}:
         yield "no preset shows where a claim ends (expects fails or broken)"
+    if not any(f.symbols for f in card.formulae):
+        yield "no formula says which symbol stands for which knob"
     for r in card.references:
         if r.arxiv and not r.arxiv.replace(".", "").isdigit():
             yield f"{r.arxiv} is no arXiv number"

@@ -133,6 +133,8 @@ def test_it_has_a_page(ex):
     card = catalogue.card(ex)
     assert len(card.page) > 300 and "epartures" in card.page
     assert card.formulae and card.references and card.claims and card.predictions
+    assert all(len(f.tex) > 8 and f.text.endswith(".") for f in card.formulae), "no stand-ins"
+    assert any(f.symbols for f in card.formulae), "a symbol under the pointer lights its slider"
     assert card.presets[0].name == "default" and not card.presets[0].values
     outcomes = {o for p in card.presets for o in p.expects.values()}
     assert "holds" in outcomes and outcomes & {"fails", "broken"}, "it must also show where it ends"

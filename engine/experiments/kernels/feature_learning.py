@@ -267,7 +267,18 @@ EXPERIMENT = Experiment(
     references={
         "yang21": Reference("Feature Learning in Infinite-Width Neural Networks", "2011.14522")
     },
-    formulae=(Formula("r", "r"),),
+    formulae=(
+        Formula(
+            r"\Delta h_{L-1} \propto n^{-r},\qquad r = \min(a_L+b_L,\; 2a_L+c) + c - 1 + \min_{l<L}\left(2a_l + [l=1]\right)",
+            "How far the last hidden layer moves.",
+            {"n": "width", "L": "depth"},
+        ),
+        Formula(
+            r"W_l = n^{-a_l} w_l,\qquad w_l \sim \mathcal{N}(0,\, \sigma^2 n^{-2b_l}),\qquad w_l \leftarrow w_l - \eta\, n^{-c}\, \nabla_{w_l} \mathcal{L}",
+            "What a, b and c stand for.",
+            {"n": "width", r"\sigma": "init_scale", r"\eta": "lr"},
+        ),
+    ),
     views=(
         View(("features", "first", "response"), "Movement against width", against="width"),
         View(("features", "first", "response"), "Movement of features and function"),
