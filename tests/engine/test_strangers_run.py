@@ -5,13 +5,16 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from engine import strangers
 from engine.client import Client, Failed
 from engine.messages import Allow, Catalogue, Describe, Predict, Predicted, Refused
+from engine.running.service import Service
 from engine.running.vetting import Vetting
 from tests.engine.own_parts import GOOD, STEP, TITLE, allow, put, sha
 
@@ -335,3 +338,26 @@ def test_opening_a_session_runs_nothing_that_is_not_enabled(folder, tmp_path):
     assert said["rows"] == "1 state done" and not events
     assert "own/mine is not installed here" in said["said"]
     assert "there is no " + str(path) in said["refused"]
+
+
+def test_closing_while_a_file_is_being_loaded_is_quick_and_leaves_nothing(folder):
+    allow(put(folder, "endless", ENDLESS))
+    mine = psutil.Process()
+
+    async def work():
+        seen = asyncio.Event()
+        service = Service(lambda m: seen.set() if isinstance(m, Catalogue) else None, 1)
+        await service.start()
+        await asyncio.wait_for(seen.wait(), 60)
+        while service.own._child is None or not service.own._child.process.is_alive():
+            await asyncio.sleep(0.05)
+        child = service.own._child.process.pid
+        begun = time.monotonic()
+        await service.close()
+        return child, time.monotonic() - begun
+
+    child, took = asyncio.run(work())
+    assert took < 5, took
+    assert not psutil.pid_exists(child)
+    left = [c.cmdline() for c in mine.children() if "resource_tracker" not in " ".join(c.cmdline())]
+    assert not left
