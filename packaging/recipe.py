@@ -31,6 +31,9 @@ def modules() -> list[str]:
 # What is imported by a name that PyInstaller cannot see.
 HIDDEN = ("ziamath.zmath", "qasync", "torch._dynamo", "torch.fx.experimental.proxy_tensor")
 
+# Packages that read files of their own: fonts and tables of the formulae.
+WITH_DATA = ("latex2mathml", "ziafont", "ziamath")
+
 # (in the project, in the bundle)
 DATA = (
     ("resources/fonts", "resources/fonts"),
@@ -49,11 +52,19 @@ NOT_DATA = (
 
 # Packages of which torch or others could use a part, that nobody here does.
 EXCLUDED = (
-    "IPython", "PIL", "_pytest", "beartype", "caffe2", "cv2", "hypothesis", "importlinter", "jax", "jaxlib", "jaxtyping",
+    "IPython", "PIL", "_pytest", "ml_dtypes", "opt_einsum", "rich", "beartype", "caffe2", "cv2", "hypothesis", "importlinter", "jax", "jaxlib", "jaxtyping",
     "matplotlib", "mypy", "onnx", "onnxscript", "pandas", "pip", "pygments", "pytest", "pytestqt", "ruff", "scipy",
-    "setuptools", "tensorboard", "tkinter", 
+    "setuptools", "sqlite3", "tensorboard", "tkinter", 
     "torch.utils.tensorboard", "torch.utils.viz", "torchvision", "wheel", "numpy.f2py",
     "sympy.testing",
+)  # fmt: skip
+
+OPTIONAL = ("opt_einsum",)  # torch uses it where it happens to be, and does without
+
+# Parts of torch that only compile, export, distribute or test: of these what training loads stays, and the rest goes.
+LAZY = (
+    "torch._inductor", "torch.testing._internal", "torch.ao", "torch.onnx", "torch.distributed", "torch._vendor",
+    "torch.utils.hipify", "torch.sparse._triton_ops_meta", "torch._export", "torch.utils.data", "torch.utils.benchmark",
 )  # fmt: skip
 
 # torch reads the text of these when it is imported.
@@ -78,7 +89,9 @@ DROPPED = (
 )  # fmt: skip
 
 # Stripping is safe for these alone; others were patched after linking and break.
-STRIPPED = ("*/libtorch_cpu.so", "*/libtorch_python.so", "libpython3*.so*")
+STRIPPED = (
+    "*/libtorch_cpu.so", "*/libtorch_python.so", "libpython3*.so*", "python3*/lib-dynload/*.so",
+)  # fmt: skip
 
 
 def dropped(path: str) -> bool:
@@ -96,6 +109,24 @@ RECORDED = ROOT / "build" / "torch-modules.txt"  # what record.py said
 def recorded() -> list[str]:
     """The modules of torch that were loaded when every experiment trained."""
     return RECORDED.read_text(encoding="utf-8").split()
+
+
+def unloaded() -> list[str]:
+    """The modules of LAZY that were not, with nothing below them that was."""
+    import importlib.util
+
+    found = importlib.util.find_spec("torch")
+    assert found is not None and found.submodule_search_locations
+    base = Path(found.submodule_search_locations[0])
+    loaded = set(recorded())
+    needed = {name.rsplit(".", i)[0] for name in loaded for i in range(name.count(".") + 1)}
+    out = []
+    for file in base.rglob("*.py"):
+        parts = ("torch", *file.relative_to(base).with_suffix("").parts)
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        if name not in needed and any(name == f or name.startswith(f"{f}.") for f in LAZY):
+            out.append(name)
+    return out
 
 
 def source_modes() -> dict[str, str]:
