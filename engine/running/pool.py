@@ -58,6 +58,7 @@ class Worker:
         self.job: tuple[str, int] | None = None  # (run, first) in training here
         self.pid = 0
         self._process: Any = None
+        self._reader: Any = None
         self._connection: Any = None
         self._out: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._in: deque[Message] = deque()
@@ -78,10 +79,12 @@ class Worker:
             self._process.start()
         theirs.close()
         self.pid = self._process.pid or 0
-        for target in (self._read, self._write):
-            threading.Thread(
-                target=target, daemon=True, name=f"worker {self.pid} {target.__name__}"
-            ).start()
+        self._reader, writer = (
+            threading.Thread(target=t, daemon=True, name=f"worker {self.pid} {t.__name__}")
+            for t in (self._read, self._write)
+        )
+        self._reader.start()
+        writer.start()
 
     def send(self, message: Message) -> None:
         self._out.put(encode(message))
@@ -101,7 +104,7 @@ class Worker:
                     self._in.append(message)
                     wake, self._woken = not self._woken, True
                 if wake:
-                    self.loop.call_soon_threadsafe(self._drain)
+                    self._soon(self._drain)
         except (EOFError, OSError):
             pass
         except Malformed as e:
@@ -113,8 +116,13 @@ class Worker:
                 f"it was ended by signal {-code}" if code < 0 else f"it ended with exit code {code}"
             )
         self._out.put(None)
-        with contextlib.suppress(RuntimeError):  # the loop has closed
-            self.loop.call_soon_threadsafe(self._finish, why)
+        self._soon(self._finish, why)
+
+    def _soon(self, act: Callable[..., None], *words: str) -> None:
+        """On the loop, unless it has closed: Qt's would take the process down if it were spoken to then."""
+        if not self.loop.is_closed():
+            with contextlib.suppress(RuntimeError):
+                self.loop.call_soon_threadsafe(act, *words)
 
     def _drain(self, whole: bool = False) -> None:
         end = time.monotonic() + SLICE
@@ -155,3 +163,4 @@ class Worker:
             self._process.kill()
             self._process.join(2)
         self._out.put(None)
+        self._reader.join(2)  # it has said its last word before the loop closes
