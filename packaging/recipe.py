@@ -86,6 +86,9 @@ DROPPED = (
     "*/libQt6Quick*.so*", "*/libQt6Qml*.so*", "*/libQt6Pdf*.so*", "*/libQt6VirtualKeyboard*.so*",
     "*/libQt6Eglfs*.so*", "*/libgtk-3*", "*/libgdk-3*", "*/libcups*", "sympy/*/tests/*", "numpy/*/tests/*",
     "h5py/tests/*",
+    # the application opens no network connection, and hashes with Python's own code
+    "python3*/lib-dynload/_ssl*", "python3*/lib-dynload/_hashlib*", "libssl*", "libcrypto*", "PySide6/QtNetwork*",
+    "*/libQt6Network*", "libQt6Network*", "libkrb5*", "libgssapi*", "libk5crypto*", "libcom_err*", "libkeyutils*",
 )  # fmt: skip
 
 # Stripping is safe for these alone; others were patched after linking and break.
