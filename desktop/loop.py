@@ -178,6 +178,8 @@ def _open_log(to_stderr: bool) -> None:
 
 
 def _qt_said(kind: QtMsgType, context: QMessageLogContext, text: str) -> None:
+    if "propagateSizeHints" in text:
+        return  # the offscreen platform cannot, and says so of every window
     level = {
         QtMsgType.QtDebugMsg: logging.DEBUG,
         QtMsgType.QtInfoMsg: logging.INFO,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from PySide6.QtCore import QFileInfo, Qt
 from PySide6.QtGui import QAbstractFileIconProvider, QIcon
 from PySide6.QtWidgets import QDialogButtonBox, QFileDialog, QPushButton, QToolButton, QWidget
@@ -23,6 +25,12 @@ class _Icons(QAbstractFileIconProvider):
         return theme.icon("folder" if folder else "note", "muted")
 
 
+@cache
+def _icons() -> _Icons:
+    """One for all dialogs: Qt keeps no reference that Python sees."""
+    return _Icons()
+
+
 def file_dialog(parent: QWidget, title: str, folder: str, choices: str) -> QFileDialog:
     """Not shown yet; it goes away with its window once it is closed."""
     files = QFileDialog(parent, title, folder, choices)
@@ -36,9 +44,7 @@ def dress(files: QFileDialog) -> None:
     buttons = {b.objectName(): b for b in files.findChildren(QToolButton)}
     if "backButton" not in buttons:
         return  # the system's own dialog
-    icons = _Icons()
-    files.setProperty("icons", icons)  # Qt keeps no reference
-    files.setIconProvider(icons)
+    files.setIconProvider(_icons())
     for name, icon in ICONS.items():
         if name in buttons:
             buttons[name].setIcon(theme.icon(icon))

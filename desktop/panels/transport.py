@@ -37,10 +37,12 @@ class Pace:
     """Steps a second from where the run has come to, smoothed; workers report theirs a stack at a time."""
 
     def __init__(self) -> None:
-        self._marks: dict[str, list[tuple[float, int]]] = {}
+        self._run, self._marks = "", list[tuple[float, int]]()
 
     def rate(self, run: Run, now: float) -> float:
-        marks = self._marks.setdefault(run.id, [])
+        if run.id != self._run:
+            self._run, self._marks = run.id, []
+        marks = self._marks
         if run.state != "running":
             marks.clear()
             return 0.0

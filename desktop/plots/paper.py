@@ -246,14 +246,19 @@ def _events(plot: PlotView, p: QPainter, f: Frame, look: Look, small: QFont) -> 
     """Thin vertical ticks with a small flag; the words where there is room. Returns what must stay uncovered."""
     metrics, taken = QFontMetricsF(small), []
     edge = -math.inf
-    marks = sorted({(x, text) for list_ in plot.events.values() for x, text in list_})
-    for x, text in marks:
+    line = QPen(QColor(look.faded(look.t.border, 0.6)), 1)
+    kept: list[tuple[float, str]] = []
+    for x, text in sorted({(x, text) for list_ in plot.events.values() for x, text in list_}):
         at = float(axes.to_axis(x, plot.x_scale))
         if not math.isfinite(at) or not f.x0 <= at <= f.x1:
             continue
         px = float(f.px(at))
+        if kept and px - kept[-1][0] < FLAG:
+            kept.pop()  # a slider that was dragged is one mark, where it came to
+        kept.append((px, text))
+    for px, text in kept:
         p.setRenderHint(QPainter.RenderHint.Antialiasing, False)
-        p.setPen(QPen(QColor(look.faded(look.t.border, 0.6)), 1))
+        p.setPen(line)
         p.drawLine(QLineF(px, f.top, px, f.top + f.height))
         p.setRenderHint(QPainter.RenderHint.Antialiasing, True)
         p.setPen(Qt.PenStyle.NoPen)

@@ -5,6 +5,7 @@ import logging
 import pytest
 from PySide6.QtWidgets import QDialogButtonBox, QFileDialog
 
+from desktop.panels import choosing
 from desktop.repeats import FIRST, KEPT, MOST, Repeats
 from engine.messages import Checkpoint, Control, Opened, Save, Saved, Start, Status
 from tests.desktop import fake
@@ -216,7 +217,7 @@ def test_the_file_dialogs_wear_our_icons(window):
     boxes = dialog.findChildren(QDialogButtonBox)
     icons = [b.icon() for box in boxes for b in box.buttons()]
     assert len(icons) == 2 and all(i.isNull() for i in icons)
-    assert dialog.iconProvider() is dialog.property("icons")
+    assert dialog.iconProvider() is choosing._icons()
     dialog.close()
 
 

@@ -10,6 +10,7 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
 from desktop import theme
+from desktop.plots import paper
 from desktop.plots.base import Measured, PlotView, Theory, make_plot
 from desktop.plots.curves import INVALID_DASHES, THEORY_DASHES
 from desktop.plots.marks import Band, Line, Points
@@ -194,6 +195,20 @@ def test_events_are_drawn_with_their_words(plot):
         for y in range(int(f.top), int(f.top + f.height))
     ]
     assert np.mean(column) > 0.8
+
+
+def test_a_dragged_slider_leaves_one_mark_where_it_came_to(plot, monkeypatch):
+    """Hundreds of flags on top of each other would cost a frame and tell nothing."""
+    p, said = plot(), []
+    write = paper.write
+    monkeypatch.setattr(
+        paper, "write", lambda q, look, box, text, *more: (said.append(text), write(q, look, box, text, *more))
+    )  # fmt: skip
+    p.set_measured("1", measured())
+    p.set_events("1", [(100 + k / 3, f"η = {k}") for k in range(300)] + [(400.0, "η = alone")])
+    p.refresh()
+    p.grab()
+    assert [t for t in said if t.startswith("η")] == ["η = 299", "η = alone"]
 
 
 # --- hostile data ---
