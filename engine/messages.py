@@ -333,6 +333,9 @@ _PARTS: dict[str, type] = {
 }  # fmt: skip
 
 
+KEEP = -1  # among the sizes of a message's arrays: from how many bytes on they are not copied
+
+
 class Malformed(ValueError):
     """Bytes that are no message."""
 
@@ -362,6 +365,8 @@ def parts(message: Message) -> list[bytes | memoryview]:
     arrays: list[Array] = []
     header = _plain(message, arrays)
     text = json.dumps(header, separators=(",", ":")).encode()
+    if arrays:
+        text += b" " * (-(4 + len(text)) % 8)  # numbers then begin where a processor wants them
     return [
         struct.pack("<I", len(text)),
         text,
@@ -377,7 +382,9 @@ def encode(message: Message) -> bytes:
 def _array(spec: Any, body: memoryview, offsets: dict[int, int], sizes: dict[int, int]) -> Array:
     index, kind, shape = spec
     count = int(np.prod(shape)) if shape else 1
-    return np.frombuffer(body, dtype=kind, count=count, offset=offsets[index]).reshape(shape).copy()
+    found = np.frombuffer(body, dtype=kind, count=count, offset=offsets[index]).reshape(shape)
+    stays = 0 < sizes[KEEP] <= found.nbytes and found.flags.aligned
+    return found if stays else found.copy()
 
 
 def _live(value: Any, body: memoryview, offsets: dict[int, int], sizes: dict[int, int]) -> Any:
@@ -419,8 +426,11 @@ def _sizes(value: Any, out: dict[int, int]) -> None:
             _sizes(v, out)
 
 
-def decode(blob: bytes | bytearray | memoryview) -> Message:
-    """The message that `encode` wrote. Raises Malformed, never anything else."""
+def decode(blob: bytes | bytearray | memoryview, keep: int = 0) -> Message:
+    """The message that `encode` wrote. Raises Malformed, never anything else.
+
+    Arrays are copies, but for those of `keep` bytes and more, unless that is 0: they stay in `blob`, not to be written.
+    """
     view = memoryview(blob)
     try:
         (length,) = struct.unpack("<I", view[:4])
@@ -434,6 +444,7 @@ def decode(blob: bytes | bytearray | memoryview) -> Message:
             at += sizes[i]
         if at != len(body):
             raise Malformed(f"{len(body)} bytes of arrays where {at} were announced")
+        sizes[KEEP] = keep
         return _build(header, body, offsets, sizes)
     except Malformed:
         raise

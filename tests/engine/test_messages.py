@@ -85,3 +85,14 @@ def test_damaged_messages_are_refused_or_well_formed(data):
 def test_objects_do_not_pass():
     with pytest.raises(TypeError, match="do not pass"):
         encode(Rows("r", "m", 0, np.array([object()]), np.ones(1)))
+
+
+def test_long_arrays_may_stay_where_they_are():
+    values = np.arange(40_000, dtype=np.float32).reshape(100, 400)
+    for name in ("m", "mm", "mmm", "mmmm", "mmmmm"):  # headers of every length
+        blob = encode(Rows("r", name, 0, np.arange(100), values))
+        kept, copied = decode(blob, 100_000), decode(blob)
+        assert not kept.values.flags.writeable and kept.values.flags.aligned
+        assert kept.steps.flags.writeable and copied.values.flags.writeable
+        assert np.array_equal(kept.values, values) and np.array_equal(copied.values, values)
+        assert np.array_equal(kept.steps, np.arange(100))
