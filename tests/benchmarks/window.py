@@ -22,7 +22,7 @@ BANDS, SEEDS, SIDE = 4, 5, 64  # runs with several seeds and so with a band; the
 @contextlib.contextmanager
 def training() -> Iterator[None]:
     """A real worker that trains all the while, in a process of its own."""
-    words = ["run", "stability/edge_of_stability", "--set", "width=64", "--seeds", "8", "--steps", "20000", "--set", "lr=0.02", "--dtype", "float64"]  # fmt: skip
+    words = ["run", "stability/edge_of_stability", "--set", "width=128", "--seeds", "32", "--steps", "20000", "--set", "lr=0.02", "--dtype", "float64"]  # fmt: skip
     process = subprocess.Popen(
         [sys.executable, "-m", "engine.cli", *words],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
