@@ -68,6 +68,7 @@ class Service:
         self.closing = False
         self.deaths = 0
         self.broken = ""  # why nothing can be trained any more
+        self.described = asyncio.Event()  # the catalogue has come, or never will
         self.loop: asyncio.AbstractEventLoop
 
     # --- life ---
@@ -78,6 +79,7 @@ class Service:
 
     async def close(self) -> None:
         self.closing = True
+        self.described.set()
         self.own.close()
         for task in list(self.tasks):
             await asyncio.wait([task], timeout=30)
@@ -397,6 +399,7 @@ class Service:
             self._spawn(self._grow())
         else:
             self.broken = f"worker processes keep ending ({why}); restart Lemmascope to train again"
+            self.described.set()
             self.on_message(Refused("", self.broken))
 
     # --- users' own experiments ---
@@ -413,6 +416,7 @@ class Service:
         """Said at once with what is known of users' own experiments, and again when the rest of them is."""
         message = self.own.merged(message)
         self.cards = self.foreign | {c.name: c for c in message.cards}
+        self.described.set()
         self.on_message(message)
         if self.own.missing(message) and self.vetting is None and not self.closing:
             self.vetting = self._spawn(self._vet(message))
@@ -455,6 +459,7 @@ class Service:
         except (OSError, ValueError) as e:
             self.on_message(Opened(request.path, (), why=str(e)))
             return
+        await self.described.wait()  # a file may be opened before the first worker is warm
         if self.vetting is not None:
             await asyncio.wait([self.vetting])  # only then is it known what is installed
         for name, card in session.cards.items():
