@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from engine.running.tiers import flatten
 from engine.spec import Experiment, Metric, Prediction
 
 AXES = {"scalar": 0, "modes": 1, "profile": 1, "spectrum": 1, "matrix": 2}
@@ -35,18 +36,11 @@ def whence(fn: Any) -> str:
     return f"{os.path.basename(code.co_filename)}, line {code.co_firstlineno}, {name}"
 
 
-def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-    out: dict[str, Any] = {}
-    for k, v in tree.items():
-        out |= _flat(v, f"{prefix}{k}/") if isinstance(v, dict) else {f"{prefix}{k}": v}
-    return out
-
-
 def _tensors(value: Any, where: str) -> dict[str, Tensor]:
     """The flat entries of a nested dict of tensors. Raises Faulty."""
     if not isinstance(value, dict):
         raise Faulty(f"{where} gave a {type(value).__name__}; a dict of tensors is wanted")
-    flat = _flat(value)
+    flat = flatten(value)
     for k, v in flat.items():
         if not isinstance(v, Tensor):
             raise Faulty(f"{where} gave a {type(v).__name__} for {k}; a tensor is wanted")
@@ -79,7 +73,7 @@ def _step(fn: Any) -> Any:
     where = whence(fn)
 
     def look(out: Any, args: tuple[Any, ...]) -> None:
-        new, old = _tensors(out, where), _flat(args[1])
+        new, old = _tensors(out, where), flatten(args[1])
         if new.keys() != old.keys():
             odd = ", ".join(sorted(new.keys() ^ old.keys()))
             raise Faulty(f"{where} gave a state with other entries than before: {odd}")

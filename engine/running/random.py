@@ -22,9 +22,7 @@ from torch import Tensor
 M0, M1 = 0xD2E7470EE14C6C93, 0xCA5A826395121157
 W0, W1 = 0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B
 MASK = 0xFFFFFFFF
-CHUNK = (
-    1 << 15
-)  # normals that are made at a time: what they pass through stays in the nearest cache
+CHUNK = 1 << 15  # normals made at a time: what they pass through stays in the nearest cache
 
 Array = np.ndarray[Any, Any]
 

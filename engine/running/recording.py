@@ -247,9 +247,8 @@ def _write(graph: fx.Graph, known: dict[fx.Node, Any]) -> Callable[..., tuple[Te
     inputs: list[str] = []
     last = _last_uses(graph)
     buffers = places(graph, known)
-    fixed = {
-        node: buffer for node, (_, buffer) in buffers.items()
-    }  # tensors that stay where they are
+    # tensors that stay where they are
+    fixed = {node: buffer for node, (_, buffer) in buffers.items()}
     for i, node in enumerate(graph.nodes):
         if node.op == "placeholder":
             local[node] = f"i{i}"

@@ -264,8 +264,8 @@ def train(
         with stack.precision():
             state = stepper.advance(state, step, count)
         took = time.perf_counter() - begun
-        if count == chunk:
-            chunk = (
-                2 * chunk if took < PAUSE else max(CHUNK, chunk // 2) if took > 4 * PAUSE else chunk
-            )
+        if count == chunk and took < PAUSE:
+            chunk *= 2
+        elif took > 4 * PAUSE:
+            chunk = max(CHUNK, chunk // 2)
         step += count

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import importlib.util
 import logging
 import os
+import platform
 import shlex
 import shutil
 import subprocess
@@ -29,12 +31,8 @@ FLAGS = (
     (*SPEED, "-march=native", "-mprefer-vector-width=512", *MATHS),
     (*SPEED, "-march=native", *MATHS),
     (*SPEED, "-mcpu=native", *MATHS),
-    (
-        "-O2",
-        "-march=native",
-        "-mprefer-vector-width=512",
-        *MATHS,
-    ),  # Clang knows no -fvect-cost-model
+    # Clang knows no -fvect-cost-model
+    ("-O2", "-march=native", "-mprefer-vector-width=512", *MATHS),
     ("-O2", "-mcpu=native", *MATHS),
     ("-O2",),
 )
@@ -94,12 +92,22 @@ def compiler() -> tuple[str, ...]:
     return ()
 
 
+@cache
+def processor() -> str:
+    """What `native` means here: a home that several machines share must not hand one the other's instructions."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line for line in lines if line.lower().startswith(("flags", "features")))
+    except (OSError, StopIteration):
+        return f"{platform.node()} {platform.processor()}"
+
+
 class Build:
-    """One step being compiled. `ready()` looks, `function(wait)` waits for it."""
+    """One step being compiled. `function` waits for it; a build that nobody keeps ends its compiler."""
 
     def __init__(self, source: str) -> None:
         words = compiler()
-        key = hashlib.sha256("\0".join((*words, source)).encode()).hexdigest()
+        key = hashlib.sha256("\0".join((*words, processor(), source)).encode()).hexdigest()
         self.path = folder() / f"{key}.so"
         self.why = "" if words else "there is no C compiler"
         self.process: Any = None
@@ -118,10 +126,6 @@ class Build:
             )  # fmt: skip
         except OSError as e:
             self.why = f"it cannot be compiled: {e.strerror or e}"
-
-    def ready(self) -> bool:
-        """Whether `function` would return at once."""
-        return self.process is None or self.process.poll() is not None
 
     def function(self) -> Any:
         """The compiled `run`, waited for; None, with the reason in `why`, if there is none."""
@@ -156,18 +160,16 @@ class Build:
         finally:
             self.scratch.cleanup()
 
-    def close(self) -> None:
-        """Gives up, if it is not done."""
-        if self.process is not None:
+    def __del__(self) -> None:
+        if getattr(self, "process", None) is not None:
             self.process.kill()
             self.process.communicate()
-            self.process = None
             self.scratch.cleanup()
-            self.why = "no longer wanted"
 
 
 def _thin() -> None:
-    """The cache keeps what was made last."""
-    made = sorted(folder().glob("*.so"), key=lambda p: p.stat().st_mtime)
-    for old in made[:-KEPT]:
-        old.unlink(missing_ok=True)
+    """The cache keeps what was made last. Another worker may do so at the same time: what it cannot do can wait."""
+    with contextlib.suppress(OSError):
+        made = sorted(folder().glob("*.so"), key=lambda p: p.stat().st_mtime)
+        for old in made[:-KEPT]:
+            old.unlink(missing_ok=True)

@@ -80,11 +80,9 @@ class Products:
 
 def _product(name: str, m: int, k: int, n: int, a0: int, a1: int, b0: int, c0: int) -> str:
     lines = [
-        f"static void {name}(const real *restrict A, const real *restrict B, real *restrict C) {{"
+        f"static void {name}(const real *restrict A, const real *restrict B, real *restrict C) {{",
+        "  long j = 0;",  # columns done: whole vectors first, then the rest in ever smaller ones
     ]
-    lines.append(
-        "  long j = 0;"
-    )  # columns done: whole vectors first, then what is left in ever smaller ones
     for count in (2, 1):
         lines.append(f"  for (; j + {count} * LANES <= {n}; j += {count} * LANES) {{")
         lines += _rows(

@@ -70,6 +70,8 @@ BINARY: dict[Any, str] = {
     aten.mul.Scalar: "({} * {})",
     aten.div.Tensor: "({} / {})",
     aten.div.Scalar: "({} / {})",
+}
+EXTREME: dict[Any, str] = {  # NaN wins, as in torch
     aten.maximum.default: "({0} > {1} || {0} != {0} ? {0} : {1})",
     aten.minimum.default: "({0} < {1} || {0} != {0} ? {0} : {1})",
 }
@@ -87,6 +89,11 @@ def binary(p: Program, node: fx.Node, a: Any, b: Any) -> Value:
     return lazy(shape_of(node), BINARY[node.target].format, operand(a), operand(b))
 
 
+@rule(*EXTREME)
+def extreme(p: Program, node: fx.Node, a: Value, b: Value) -> Value:
+    return lazy(shape_of(node), EXTREME[node.target].format, p.stored(a), b)
+
+
 @rule(aten.rsub.Scalar)
 def rsub(p: Program, node: fx.Node, x: Value, c: float) -> Value:
     return lazy(shape_of(node), "({1} - {0})".format, x, number(c))
@@ -102,7 +109,7 @@ def power(p: Program, node: fx.Node, x: Value, e: float) -> Value:
     if e == 1:
         return lazy(shape_of(node), "{}".format, x)
     if e in (2, 3):
-        return lazy(shape_of(node), " * ".join(["{0}"] * int(e)).join("()").format, p.stored(x))
+        return lazy(shape_of(node), f"({' * '.join(['{0}'] * int(e))})".format, p.stored(x))
     if e == 0.5:
         return lazy(shape_of(node), "LIBM(sqrt, {})".format, x)
     return lazy(shape_of(node), _pow, x, number(e))
@@ -190,7 +197,7 @@ def view(p: Program, node: fx.Node, x: Value, shape: Any) -> Value:
     x = p.stored(x)
     if not x.contiguous:
         x = _copied(p, x)
-    return Ref(x.name, new, contiguous(new), x.offset, x.whole)
+    return Ref(x.name, new, contiguous(new), x.offset)
 
 
 def _copied(p: Program, x: Ref) -> Ref:
@@ -218,13 +225,13 @@ def permute(p: Program, node: fx.Node, x: Value, order: list[int]) -> Value:
 
 def _permuted(x: Ref, order: list[int]) -> Ref:
     shape, strides = (tuple(v[i] for i in order) for v in (x.shape, x.strides))
-    return Ref(x.name, shape, strides, x.offset, x.whole)
+    return Ref(x.name, shape, strides, x.offset)
 
 
 def _without(x: Ref, at: int, offset: int = 0) -> Ref:
     """The same cells without one dimension."""
     shape, strides = ((*v[:at], *v[at + 1 :]) for v in (x.shape, x.strides))
-    return Ref(x.name, shape, strides, x.offset + offset, x.whole)
+    return Ref(x.name, shape, strides, x.offset + offset)
 
 
 @rule(aten.expand.default)
@@ -232,11 +239,11 @@ def expand(p: Program, node: fx.Node, x: Value, shape: Any) -> Value:
     new = shape_of(node)
     if isinstance(x, Lazy):
         return Lazy(new, x.write, x.operands, x.reads)
-    if size(x.shape) == 1 and x.whole:
+    if size(x.shape) == 1:
         return lazy(new, "{}".format, Ref(x.name, (), (), x.offset))
     lead = len(new) - len(x.shape)
     strides = [0] * lead + [0 if n == 1 else s for n, s in zip(x.shape, x.strides, strict=True)]
-    return Ref(x.name, new, tuple(strides), x.offset, x.whole)
+    return Ref(x.name, new, tuple(strides), x.offset)
 
 
 @rule(aten.unsqueeze.default)
@@ -244,7 +251,7 @@ def unsqueeze(p: Program, node: fx.Node, x: Value, at: int) -> Value:
     x = p.stored(x)
     at %= len(x.shape) + 1
     shape = (*x.shape[:at], 1, *x.shape[at:])
-    return Ref(x.name, shape, (*x.strides[:at], 0, *x.strides[at:]), x.offset, x.whole)
+    return Ref(x.name, shape, (*x.strides[:at], 0, *x.strides[at:]), x.offset)
 
 
 @rule(aten.squeeze.dim)
@@ -278,7 +285,7 @@ def part(
     first = range(x.shape[at])[slice(begin, end, step)]
     strides = (*x.strides[:at], x.strides[at] * step, *x.strides[at + 1 :])
     start = first.start if len(first) else 0
-    return Ref(x.name, shape_of(node), strides, x.offset + start * x.strides[at], x.whole)
+    return Ref(x.name, shape_of(node), strides, x.offset + start * x.strides[at])
 
 
 @rule(aten.split_with_sizes.default)
@@ -288,7 +295,7 @@ def split(p: Program, node: fx.Node, x: Value, sizes: list[int], at: int = 0) ->
     out, begin = [], 0
     for n in sizes:
         shape = (*x.shape[:at], n, *x.shape[at + 1 :])
-        out.append(Ref(x.name, shape, x.strides, x.offset + begin * x.strides[at], x.whole))
+        out.append(Ref(x.name, shape, x.strides, x.offset + begin * x.strides[at]))
         begin += n
     return out
 

@@ -30,8 +30,6 @@ from engine.running.native.values import (
     size,
 )
 
-MOST_CONSTANTS = 1 << 22  # numbers that the source may hold by pointer
-
 
 class Statement:
     """A piece of C that fills one array."""
@@ -41,9 +39,12 @@ class Statement:
 
 
 class Program:
-    """Builds the C of one member's step. `inputs`: graph placeholders' values in order; those of `floats` are numbers."""
+    """Builds the C of one member's step. `inputs`: what the graph's placeholders are, in order."""
 
-    def __init__(self, graph: fx.Graph, known: dict[fx.Node, Any], inputs: Sequence[Ref]) -> None:
+    def __init__(
+        self, graph: fx.Graph, known: dict[fx.Node, Any], inputs: Sequence[Ref], dtype: torch.dtype
+    ) -> None:
+        self.dtype = dtype
         self.values: dict[fx.Node, Any] = {}
         self.statements: list[Statement] = []
         self.sizes: dict[str, int] = {}  # arrays of this step: name -> cells
@@ -77,10 +78,8 @@ class Program:
             made: Any = lazy(tuple(held.shape), lambda: text)
         else:
             self.constants.append(held)
-            made = Ref(f"k{len(self.constants) - 1}", tuple(held.shape),
-                       contiguous(tuple(held.shape)), whole=not held.is_floating_point())  # fmt: skip
-            if held.numel() > MOST_CONSTANTS:
-                raise CannotCompile(f"a constant of {held.numel()} numbers")
+            shape = tuple(held.shape)
+            made = Ref(f"k{len(self.constants) - 1}", shape, contiguous(shape))
         self.values[arg] = made
         return made
 
@@ -115,7 +114,7 @@ class Program:
         args = [self.value(a) if not isinstance(a, (list, tuple)) else
                 [self.value(x) for x in a] for a in node.args]  # fmt: skip
         value = node.meta.get("val")
-        if isinstance(value, Tensor) and not value.is_floating_point():
+        if isinstance(value, Tensor) and value.dtype != self.dtype:
             raise CannotCompile(f"{node.target} gives {value.dtype}")
         made = rule(self, node, *args)
         if isinstance(made, Lazy) and (self.uses[node] > 1 or size(made.shape) == 1):
@@ -133,7 +132,7 @@ class Program:
         """`static void step(…)` and its arrays."""
         for node, out in zip(self.outputs, outs, strict=True):
             self.write(out, self.value(node))
-        names = _share(self.statements, self.sizes)
+        names = _Memory(self.statements, self.sizes)
         body = "\n".join(s.text for s in self.statements)
         arrays = [f"static real {pool}[{n}] ALIGNED;" for pool, n in names.pools.items()]
         defines = [f"#define {a} {pool}" for a, pool in names.of.items()]
@@ -173,7 +172,7 @@ def _flattened(value: Any, n: int) -> Any:
     return Lazy(shape, value.write, tuple(_flattened(o, n) for o in value.operands), value.reads)
 
 
-class _share:
+class _Memory:
     """Arrays whose lives do not overlap lie in the same memory."""
 
     def __init__(self, statements: Sequence[Statement], sizes: dict[str, int]) -> None:

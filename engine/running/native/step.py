@@ -49,10 +49,10 @@ class Native:
         names = [f"{letter}{i}" for letter, n in zip("shdr", counts, strict=True) for i in range(n)]
         flat = [v for held in one for v in held]
         inputs = [
-            Ref(n, tuple(v.shape), contiguous(tuple(v.shape)), whole=not v.is_floating_point())
+            Ref(n, tuple(v.shape), contiguous(tuple(v.shape)))
             for n, v in zip(names, flat, strict=True)
         ]
-        program = Program(graph, known, inputs)
+        program = Program(graph, known, inputs, dtype)
         self.estimate = program.estimate(self.members)
         self.source = source(program, one[0], one[2], one[3], counts[1], real)
         self.constants = [

@@ -22,7 +22,6 @@ class Ref:
     shape: Shape
     strides: Shape
     offset: int = 0
-    whole: bool = True  # integers, which only index, are not
 
     def at(self, index: Sequence[str]) -> str:
         terms = [str(self.offset)] if self.offset else []

@@ -1,6 +1,5 @@
 """The compiled tier: each operation against torch, each experiment's step against the plain one, and what a run is allowed to see of it."""
 
-import dataclasses
 import subprocess
 
 import numpy as np
@@ -56,7 +55,12 @@ CASES = {
         torch.relu(s),
     ),
     "powers": lambda x, y, v, s: (x**2 + x**3, (y.abs() + 1) ** 1.7, 0.9**v, (s * s) ** 0.5),
-    "extremes": lambda x, y, v, s: (torch.maximum(x, y), torch.minimum(x, y), v, s),
+    "extremes": lambda x, y, v, s: (
+        torch.maximum(torch.maximum(x, y), torch.minimum(x + y, v)),
+        torch.minimum(x, y),
+        v,
+        s,
+    ),
     "lerp": lambda x, y, v, s: (
         torch.lerp(x, y, 0.1),
         torch.addcmul(x, y, v.expand(5, 7)),
@@ -307,10 +311,29 @@ def test_what_is_in_the_cache_is_not_compiled_again(monkeypatch):
     same(run(monkeypatch)[-1], first)
 
 
+def test_a_build_that_nobody_waits_for_leaves_nothing(tmp_path):
+    native = Native(lambda s, h, d, r: [s[0].tanh() * 3.25], [torch.zeros(1, 4)], [], [], [])
+    native.launch()
+    process = native.build.process
+    assert process is not None  # it was not in the cache
+    del native
+    assert process.poll() is not None
+    assert not list(tmp_path.rglob("*.c"))
+
+
+def test_another_processor_does_not_get_this_ones_instructions(monkeypatch):
+    source = "void run(void) {}\n"
+    here = build.Build(source).path
+    monkeypatch.setattr(build, "processor", lambda: "flags : none of them")
+    assert build.Build(source).path != here
+
+
 def test_an_unknown_operation_is_named():
     x = torch.zeros(1, 4)
     with pytest.raises(CannotCompile, match="cumsum"):
         Native(lambda s, h, d, r: [s[0].cumsum(0)], [x], [], [], [])
+    with pytest.raises(CannotCompile, match="float64"):
+        Native(lambda s, h, d, r: [(s[0].double() + 1).float()], [x], [], [], [])
     whole = torch.zeros(1, 4, dtype=torch.int64)
     with pytest.raises(CannotCompile, match="int64"):
         Native(lambda s, h, d, r: [s[0] + 1], [whole], [], [], [])
@@ -322,6 +345,6 @@ def test_hot_knobs_are_inputs(monkeypatch):
     real = subprocess.Popen
     monkeypatch.setattr(subprocess, "Popen", lambda *a, **k: made.append(a) or real(*a, **k))
     run(monkeypatch)
-    hp = dataclasses.replace(EX.hyper.of({"steps": 900}), lr=0.5) if dataclasses.is_dataclass(EX.hyper) else EX.hyper.of({"steps": 900, "lr": 0.5})  # fmt: skip
+    hp = EX.hyper.of({"steps": 900, "lr": 0.5})
     list(train(EX, [Member(hp, s) for s in range(3)]))
     assert len(made) == 1
