@@ -1,14 +1,7 @@
-"""All that passes between desktop and engine: frozen, plain data, and its one binary form.
-
-`encode` gives a JSON header and the arrays' raw bytes; pipes, journals and savers all carry that form, so nothing
-is ever unpickled. Arrays are little-endian; only the dtypes of `DTYPES` pass.
-"""
+"""All that passes between desktop and engine: frozen, plain data. `engine.encoding` has its one binary form."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import struct
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -28,7 +21,6 @@ from engine.spec import Knob, Value
 
 Array = np.ndarray[Any, Any]
 State = Literal["queued", "running", "paused", "done", "stopped", "cancelled", "failed"]
-DTYPES = ("<f4", "<f8", "<i4", "<i8", "|u1", "|b1")
 
 # --- desktop to engine ---
 
@@ -325,128 +317,9 @@ KINDS: dict[str, type] = {
         Checkpoint, Status, Saved, Opened, Refused, Hello, Job, Judge, JudgedAll, Ended, Quit,
     )
 }  # fmt: skip
-_PARTS: dict[str, type] = {
+PARTS: dict[str, type] = {
     c.__name__: c
     for c in (
         Card, Knob, Stranger, MetricCard, PredictionCard, ClaimCard, PresetCard, ViewCard, FormulaCard, ReferenceCard,
     )
 }  # fmt: skip
-
-
-KEEP = -1  # among the sizes of a message's arrays: from how many bytes on they are not copied
-
-
-class Malformed(ValueError):
-    """Bytes that are no message."""
-
-
-def _plain(value: Any, arrays: list[Array]) -> Any:
-    if isinstance(value, np.ndarray):
-        value = np.asarray(value, order="C")
-        kind = value.dtype.newbyteorder("<").str
-        if kind not in DTYPES:
-            raise TypeError(f"arrays of {value.dtype} do not pass; allowed are {', '.join(DTYPES)}")
-        arrays.append(value.astype(kind, copy=False))
-        return {"~a": [len(arrays) - 1, kind, list(value.shape)]}
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        names = [f.name for f in dataclasses.fields(value)]
-        return {"~c": type(value).__name__} | {n: _plain(getattr(value, n), arrays) for n in names}
-    if isinstance(value, dict):
-        return {str(k): _plain(v, arrays) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(v, arrays) for v in value]
-    if isinstance(value, np.generic):
-        return value.item()
-    return value
-
-
-def parts(message: Message) -> list[bytes | memoryview]:
-    """What `encode` joins: header length (u32), JSON header, then each array's bytes in order, not copied."""
-    arrays: list[Array] = []
-    header = _plain(message, arrays)
-    text = json.dumps(header, separators=(",", ":")).encode()
-    if arrays:
-        text += b" " * (-(4 + len(text)) % 8)  # numbers then begin where a processor wants them
-    return [
-        struct.pack("<I", len(text)),
-        text,
-        *(a.reshape(-1).view(np.uint8).data for a in arrays),
-    ]
-
-
-def encode(message: Message) -> bytes:
-    """The message as bytes: header length (u32), JSON header, then each array's bytes in order."""
-    return b"".join(parts(message))
-
-
-def _array(spec: Any, body: memoryview, offsets: dict[int, int], sizes: dict[int, int]) -> Array:
-    index, kind, shape = spec
-    count = int(np.prod(shape)) if shape else 1
-    found = np.frombuffer(body, dtype=kind, count=count, offset=offsets[index]).reshape(shape)
-    stays = 0 < sizes[KEEP] <= found.nbytes and found.flags.aligned
-    return found if stays else found.copy()
-
-
-def _live(value: Any, body: memoryview, offsets: dict[int, int], sizes: dict[int, int]) -> Any:
-    if isinstance(value, dict):
-        if "~a" in value:
-            return _array(value["~a"], body, offsets, sizes)
-        if "~c" in value:
-            return _build(value, body, offsets, sizes)
-        return {k: _live(v, body, offsets, sizes) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_live(v, body, offsets, sizes) for v in value]
-    return value
-
-
-def _build(value: dict[str, Any], body: memoryview, offsets: Any, sizes: Any) -> Any:
-    cls = KINDS.get(value["~c"]) or _PARTS[value["~c"]]
-    out = {}
-    for f in dataclasses.fields(cls):
-        if f.name in value:
-            got = _live(value[f.name], body, offsets, sizes)
-            out[f.name] = tuple(got) if isinstance(got, list) and "tuple" in str(f.type) else got
-    return cls(**out)
-
-
-def _sizes(value: Any, out: dict[int, int]) -> None:
-    if isinstance(value, dict):
-        if "~a" in value:
-            index, kind, shape = value["~a"]
-            if kind not in DTYPES or any(not isinstance(n, int) or n < 0 for n in shape):
-                raise Malformed(f"array of {kind} {shape}")
-            out[index] = (
-                int(np.prod([int(n) for n in shape], dtype=object)) * np.dtype(kind).itemsize
-            )
-            return
-        for v in value.values():
-            _sizes(v, out)
-    elif isinstance(value, list):
-        for v in value:
-            _sizes(v, out)
-
-
-def decode(blob: bytes | bytearray | memoryview, keep: int = 0) -> Message:
-    """The message that `encode` wrote. Raises Malformed, never anything else.
-
-    Arrays are copies, but for those of `keep` bytes and more, unless that is 0: they stay in `blob`, not to be written.
-    """
-    view = memoryview(blob)
-    try:
-        (length,) = struct.unpack("<I", view[:4])
-        header = json.loads(bytes(view[4 : 4 + length]))
-        body = view[4 + length :]
-        sizes: dict[int, int] = {}
-        _sizes(header, sizes)
-        offsets, at = {}, 0
-        for i in range(len(sizes)):
-            offsets[i] = at
-            at += sizes[i]
-        if at != len(body):
-            raise Malformed(f"{len(body)} bytes of arrays where {at} were announced")
-        sizes[KEEP] = keep
-        return _build(header, body, offsets, sizes)
-    except Malformed:
-        raise
-    except Exception as e:
-        raise Malformed(f"no message: {type(e).__name__}: {e}") from e

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from engine import strangers
-from engine.messages import Card, Malformed, decode, encode
+from engine.encoding import Malformed, decode, encode
+from engine.messages import Card
 from engine.running.guarded import Faulty, guarded, whence
 from engine.spec import Experiment
 

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 
 from engine import own, strangers
-from engine.messages import Hello, Refused, encode
+from engine.encoding import encode
+from engine.messages import Hello, Refused
 from engine.running.members import plan
 from engine.running.predict import Predictable, forecast
 from engine.running.process import prepare

@@ -14,7 +14,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from engine.messages import Malformed, Message, Quit, decode, encode
+from engine.encoding import Malformed, decode, encode
+from engine.messages import Message, Quit
 
 HELD = 500  # messages read and not yet handled, above which the reader waits: the pipe then slows the worker
 SLICE = 0.008  # seconds of messages in one turn of the loop: a window has to paint in between

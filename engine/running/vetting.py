@@ -20,7 +20,8 @@ from dataclasses import replace
 from typing import Any
 
 from engine import strangers
-from engine.messages import Card, Catalogue, Hello, Malformed, Message, Refused, Stranger, decode
+from engine.encoding import Malformed, decode
+from engine.messages import Card, Catalogue, Hello, Message, Refused, Stranger
 from engine.running.watch import GRACE, LOADING, late
 from engine.sessions.checks import conforms
 

@@ -1,7 +1,7 @@
 """A worker process: trains one stack at a time, answers predictions and judgements between steps.
 
 It is spawned, never forked, and keeps one torch thread: on small networks a second one only gets in the way. Whatever
-goes wrong leaves it as one sentence in a message; bytes on the pipe are `messages.encode`, never pickles.
+goes wrong leaves it as one sentence in a message; bytes on the pipe are `encoding.encode`, never pickles.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from engine import catalogue, own, strangers
+from engine.encoding import decode, encode
 from engine.messages import (
     Array,
     Catalogue,
@@ -40,8 +41,6 @@ from engine.messages import (
     Start,
     Started,
     Status,
-    decode,
-    encode,
 )
 from engine.reducers import Series
 from engine.running import watch

@@ -11,17 +11,8 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
-from engine.messages import (
-    DTYPES,
-    Changed,
-    Checkpoint,
-    Judged,
-    Message,
-    Predicted,
-    Rows,
-    Started,
-    Status,
-)
+from engine.encoding import DTYPES
+from engine.messages import Changed, Checkpoint, Judged, Message, Predicted, Rows, Started, Status
 
 STREAM = (Started, Rows, Predicted, Judged, Changed, Checkpoint, Status)  # what a run may hold
 

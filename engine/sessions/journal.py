@@ -1,7 +1,7 @@
 """The journal of a run: an append-only file that a worker writes before it sends, and what can be had back from it.
 
 A record is a header (magic, the journal's id, sequence number, payload's length, CRC-32 over the header before it
-and the payload) and a payload: one byte of kind, then `messages.encode` bytes (`m`), a reference to a large
+and the payload) and a payload: one byte of kind, then `encoding.encode` bytes (`m`), a reference to a large
 checkpoint's own file (`f`), or who holds the journal (`h`). A process that dies loses nothing that was appended, a
 power cut what was appended since the last `sync`. Damage anywhere costs the records it touches and no others.
 """
@@ -20,7 +20,8 @@ import zlib
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from engine.messages import Checkpoint, Malformed, Message, Rows, Started, Status, decode, encode
+from engine.encoding import Malformed, decode, encode
+from engine.messages import Checkpoint, Message, Rows, Started, Status
 from engine.sessions import disk
 from engine.sessions.checks import STREAM
 

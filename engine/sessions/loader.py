@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from typing import Any
 
-from engine.messages import Card, Catalogue, Malformed, Message, Started, decode, encode
+from engine.encoding import Malformed, decode, encode
+from engine.messages import Card, Catalogue, Message, Started
 from engine.sessions.checks import conforms, fault
 from engine.sessions.child import Child, Gone
 from engine.sessions.session import BadSession, Limits, Session, read
@@ -19,7 +20,6 @@ from engine.sessions.session import BadSession, Limits, Session, read
 MEMORY = 1536 << 20  # bytes of address space of the reading process
 SECONDS = 10  # of wall clock and of processor time, and for large files …
 LARGE = 1 << 20  # bytes of readings that are not copied out of what was read
-ROWS = b'{"~c":"Rows"'  # how they begin
 PACE = 4_000_000  # … a second more for each so many bytes: a sweep of many stacks reads at 15 MB/s
 
 
@@ -61,7 +61,7 @@ def _session(frames: Iterator[bytes], name: str) -> Session:
         cards[str(card)] = _card(decode(next(frames)))
     runs: list[list[Message]] = []
     for blob in frames:
-        message = decode(blob, LARGE if blob[4 : 4 + len(ROWS)] == ROWS else 0)
+        message = decode(blob, LARGE)
         if what := fault(message):
             raise BadSession(f"{name}: {type(message).__name__} {what}")
         if isinstance(message, Started):

@@ -20,7 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from engine.messages import Card, Catalogue, Message, decode, encode, parts
+from engine.encoding import decode, encode, parts
+from engine.messages import Card, Catalogue, Message
 from engine.sessions import disk
 from engine.sessions.child import Child, Gone
 from engine.sessions.session import BadSession, Limits, is_session, read

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_origin
 
 import numpy as np
 
+from engine.encoding import Malformed, decode
 from engine.messages import (
     Array,
     Card,
@@ -25,13 +26,11 @@ from engine.messages import (
     Changed,
     Checkpoint,
     Judged,
-    Malformed,
     Message,
     Predicted,
     Rows,
     Started,
     Status,
-    decode,
 )
 from engine.sessions.checks import conforms, fault, hints
 

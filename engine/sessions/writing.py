@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from h5py import h5a, h5d, h5f, h5g, h5p, h5s, h5t
 
+from engine.encoding import DTYPES, encode
 from engine.messages import (
-    DTYPES,
     Array,
     Card,
     Catalogue,
@@ -31,7 +31,6 @@ from engine.messages import (
     Rows,
     Started,
     Status,
-    encode,
 )
 from engine.sessions.checks import fault, hints
 from engine.sessions.session import FORMAT, MAJOR, MINOR, quote, stored_as

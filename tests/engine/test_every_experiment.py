@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from engine import catalogue
-from engine.messages import decode, encode
+from engine.encoding import decode, encode
 from engine.running.members import plan
 from engine.running.predict import Predictable, forecast
 from engine.running.train import Member, Stack, flatten, train

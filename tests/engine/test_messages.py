@@ -9,18 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from engine.messages import (
-    DTYPES,
-    Changed,
-    Checkpoint,
-    Malformed,
-    Rows,
-    Start,
-    Started,
-    Status,
-    decode,
-    encode,
-)
+from engine.encoding import DTYPES, Malformed, decode, encode
+from engine.messages import Changed, Checkpoint, Rows, Start, Started, Status
 
 floats = st.floats(width=64) | st.sampled_from([math.nan, math.inf, -math.inf])
 texts = st.text(max_size=20)

@@ -29,7 +29,7 @@ for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
 import numpy as np  # noqa: E402
 from h5py import h5f  # noqa: E402
 
-from engine.messages import encode  # noqa: E402
+from engine.encoding import encode  # noqa: E402
 from engine.sessions import child, loader, writing  # noqa: E402
 from engine.sessions.session import BadSession, Session, read  # noqa: E402
 from tests.engine.sessions.streams import plain_run  # noqa: E402

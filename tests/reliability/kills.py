@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from engine.messages import Rows, encode
+from engine.encoding import encode
+from engine.messages import Rows
 from engine.sessions import disk, journal, saver
 from engine.sessions.session import read
 from engine.sessions.writing import image

@@ -10,7 +10,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from engine.messages import Checkpoint, Rows, Status, encode
+from engine.encoding import encode
+from engine.messages import Checkpoint, Rows, Status
 from engine.sessions import disk, journal, saver
 from tests.reliability.disks import Memory, cut_off, fail, killed, standing_in
 

@@ -75,9 +75,7 @@ def test_a_hot_knob_takes_effect_at_the_next_step_and_is_replayed():
         run = await client.begin(experiment=NAME, values=values, seeds=2, paused=True)
         await until(client, run, "paused")
         await client.control(run, "step", steps=137)
-        await client.wait(
-            lambda m: isinstance(m, Status) and (m.state, m.step) == ("paused", 137)
-        )
+        await client.wait(lambda m: isinstance(m, Status) and (m.state, m.step) == ("paused", 137))
         await client.control(run, "set", knob="lr", value=0.1)
         assert run.changes == [Changed(run.id, 137, "lr", 0.1, 0)]
         await client.control(run, "resume")

@@ -6,18 +6,8 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from engine.messages import (
-    DTYPES,
-    Changed,
-    Checkpoint,
-    Judged,
-    Message,
-    Predicted,
-    Rows,
-    Started,
-    Status,
-    encode,
-)
+from engine.encoding import DTYPES, encode
+from engine.messages import Changed, Checkpoint, Judged, Message, Predicted, Rows, Started, Status
 
 texts = st.text(max_size=12) | st.sampled_from(
     ["", "\0", "json:", "a/b", ".", "..", "%2F", "η · 2/λ"]

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine.messages import Checkpoint, Refused, Rows, Started, Status, encode
+from engine.encoding import encode
+from engine.messages import Checkpoint, Refused, Rows, Started, Status
 from engine.sessions import disk, journal, saver, session
 from tests.engine.sessions.streams import plain_run, runs, same
 

@@ -10,7 +10,8 @@ import time
 import numpy as np
 import pytest
 
-from engine.messages import Checkpoint, Rows, Status, encode
+from engine.encoding import encode
+from engine.messages import Checkpoint, Rows, Status
 from engine.sessions import child, loader
 from engine.sessions.loader import load
 from engine.sessions.session import BadSession, Limits, build, read
