@@ -46,16 +46,16 @@ class Link(QObject):
         """Ends the engine. `discard`: nothing that is not saved is wanted any more; else it is offered next time."""
         self._closing = True
         if self._service is not None:
-            await self._service.close()
+            await self._service.close(discard)
 
     def kill(self) -> None:
         """Ends what `close` could not end in time."""
-        for worker in list(self._service.workers) if self._service else ():
+        for worker in list(self._service.crew.all) if self._service else ():
             worker.kill()
 
     @property
     def workers(self) -> int:
-        return len(self._service.workers) if self._service else 0
+        return len(self._service.crew.all) if self._service else 0
 
 
 def own_folder() -> str:

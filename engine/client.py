@@ -31,10 +31,13 @@ class Failed(Exception):
 
 
 class Client:
-    """`async with Client() as engine:`; one waiter for each thing that is awaited."""
+    """`async with Client() as engine:`; one waiter for each thing that is awaited.
 
-    def __init__(self, workers: int | None = None) -> None:
-        self.service = Service(self._heard, workers)
+    Left properly, what was not saved is gone; left by a crash, it is offered at the next start, if it is to `keep`.
+    """
+
+    def __init__(self, workers: int | None = None, keep: bool = True) -> None:
+        self.service = Service(self._heard, workers, keep)
         self.catalogue: Catalogue | None = None
         self.listeners: list[Callable[[Message], None]] = []
         self._waiting: list[tuple[Callable[[Message], bool], asyncio.Future[Any]]] = []

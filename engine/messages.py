@@ -141,6 +141,7 @@ class Orphaned:
     experiment: str
     steps: int  # the last step that it knows of
     last: float  # time of its last record, seconds since 1970
+    preview: Array | None = None  # (2, n): steps and one reading's mean over the members
 
 
 @dataclass(frozen=True)
@@ -273,6 +274,8 @@ class Job:
     until: int  # -1: to the end
     arrays: dict[str, Array]  # the state at `step`; empty: initialise
     changes: tuple[Changed, ...] = ()
+    started: Started | None = None
+    journal: str = ""  # the run's folder; empty: nothing is kept
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,10 @@
 """What every test shares. Additive: several people write here."""
 
+import atexit
 import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import hypothesis
@@ -10,6 +13,9 @@ import pytest
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 # what whoever runs the tests has of experiments of their own is no part of them
 os.environ["LEMMASCOPE_EXPERIMENTS"] = os.path.join(os.path.dirname(__file__), "no-such-folder")
+# … nor what a crash has left them
+os.environ["LEMMASCOPE_STATE"] = tempfile.mkdtemp(prefix="lemmascope-state-")
+atexit.register(shutil.rmtree, os.environ["LEMMASCOPE_STATE"], True)
 
 ROOT = str(Path(__file__).parents[1])
 if (

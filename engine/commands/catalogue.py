@@ -84,7 +84,7 @@ def card_json(c: Card) -> dict[str, Any]:
 
 
 async def list_(args: argparse.Namespace) -> int:
-    async with Client(1) as client:
+    async with Client(1, keep=False) as client:
         assert client.catalogue is not None
         for problem in client.catalogue.problems:
             print(f"lemmascope: {problem}", file=sys.stderr)
@@ -101,7 +101,7 @@ async def list_(args: argparse.Namespace) -> int:
 
 
 async def show(args: argparse.Namespace) -> int:
-    async with Client(1) as client:
+    async with Client(1, keep=False) as client:
         card = find(client, args.name)
         if args.json:
             formulae = [{"tex": f.tex, "text": f.text, "symbols": f.symbols} for f in card.formulae]

@@ -25,7 +25,7 @@ async def selftest(args: argparse.Namespace) -> int:
             print(f"{'ok  ' if not why else 'WRONG'} {what}{f': {why}' if why else ''}", flush=True)
 
     with tempfile.TemporaryDirectory() as folder:
-        async with Client() as client:
+        async with Client(keep=False) as client:
             assert client.catalogue is not None
             for problem in client.catalogue.problems:
                 note("catalogue", problem)

@@ -163,7 +163,7 @@ async def export(args: argparse.Namespace) -> int:
     number_, chosen = pick(runs, args.run or "1")[0]
     card = session.cards.get(chosen.started.experiment)
     if card is None:
-        async with Client(1) as client:
+        async with Client(1, keep=False) as client:
             card = find(client, chosen.started.experiment)
     importlib.import_module("desktop.headless").export(chosen.messages(), card, args.to)
     print(f"wrote run {number_} to {args.to}")

@@ -22,7 +22,7 @@ async def verify(args: argparse.Namespace) -> int:
     if not args.names and not args.all:
         raise Failed("verify needs a NAME or --all")
     results: list[dict[str, Any]] = []
-    async with Client() as client:
+    async with Client(keep=False) as client:
         assert client.catalogue is not None
         for problem in client.catalogue.problems:
             print(f"lemmascope: {problem}", file=sys.stderr)
@@ -32,7 +32,7 @@ async def verify(args: argparse.Namespace) -> int:
         work = [(c, p) for c in cards for p in c.presets]
         progress = Progress(len(work), "verify", on=not args.json)
         device = "cuda:0" if args.device == "cuda" else args.device
-        gate = asyncio.Semaphore(client.service.size)
+        gate = asyncio.Semaphore(client.service.crew.size)
 
         async def one(card: Card, preset: Any) -> None:
             async with gate:

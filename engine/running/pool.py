@@ -15,10 +15,41 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from engine.encoding import Malformed, decode, encode
-from engine.messages import Message, Quit
+from engine.messages import (
+    Catalogue,
+    Describe,
+    Judge,
+    JudgedAll,
+    Message,
+    Quit,
+    Refused,
+    Start,
+    Started,
+)
 
 HELD = 500  # messages read and not yet handled, above which the reader waits: the pipe then slows the worker
 SLICE = 0.008  # seconds of messages in one turn of the loop: a window has to paint in between
+
+
+BEAT = 0.25  # seconds
+ANSWERS: dict[type, tuple[type, ...]] = {
+    Describe: (Catalogue,),
+    Start: (Started, Refused),
+    Judge: (JudgedAll,),
+}
+
+
+def _enter(serve: Callable[[Any], None], connection: Any, beats: Any) -> None:
+    """Runs in the spawned process: `serve`, and a thread that says that the process lives, whatever `serve` does."""
+
+    def beat() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                beats.send_bytes(b".")
+                time.sleep(BEAT)
+
+    threading.Thread(target=beat, daemon=True, name="beat").start()
+    serve(connection)
 
 
 def _serve(connection: Any) -> None:
@@ -55,7 +86,9 @@ class Worker:
         on_end: Callable[[Worker, str], None],
     ) -> None:
         self.loop, self.on_message, self.on_end = loop, on_message, on_end
-        self.warm = False
+        self.warm = self.silent = False
+        self.excused = False  # it ends because it was to
+        self.unanswered: list[Message] = []  # of what `ask` sent
         self.job: tuple[str, int] | None = None  # (run, first) in training here
         self.pid = 0
         self._process: Any = None
@@ -66,6 +99,9 @@ class Worker:
         self._woken = False
         self._room = threading.Condition()
         self._closing = False
+        self._beats: Any = None
+        self._beaten = time.monotonic()
+        self._killed = ""  # why
 
     async def start(self) -> None:
         await self.loop.run_in_executor(None, self._spawn)
@@ -73,12 +109,14 @@ class Worker:
     def _spawn(self) -> None:
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe(duplex=True)
+        self._beats, beats = context.Pipe(duplex=False)
         self._process = context.Process(
-            target=_serve, args=(theirs,), daemon=True, name="lemmascope worker"
+            target=_enter, args=(_serve, theirs, beats), daemon=True, name="lemmascope worker"
         )
         with _shielded():
             self._process.start()
         theirs.close()
+        beats.close()
         self.pid = self._process.pid or 0
         self._reader, writer = (
             threading.Thread(target=t, daemon=True, name=f"worker {self.pid} {t.__name__}")
@@ -89,6 +127,19 @@ class Worker:
 
     def send(self, message: Message) -> None:
         self._out.put(encode(message))
+
+    def ask(self, message: Message) -> None:
+        """Sends what has an answer; until that is there it is `unanswered`."""
+        if type(message) in ANSWERS:
+            self.unanswered.append(message)
+        self.send(message)
+
+    def _answered(self, message: Message) -> None:
+        for m in self.unanswered:
+            kinds, run = ANSWERS[type(m)], getattr(m, "run", "")
+            if isinstance(message, kinds) and run == getattr(message, "run", ""):
+                self.unanswered.remove(m)
+                return
 
     def _write(self) -> None:
         with contextlib.suppress(OSError, ValueError):
@@ -112,10 +163,14 @@ class Worker:
             why = f"it sent what is no message ({e})"
         self._process.join(5)
         code = self._process.exitcode
-        if not why and code:
+        if self._killed:
+            why = self._killed
+        elif not why and code:
             why = (
                 f"it was ended by signal {-code}" if code < 0 else f"it ended with exit code {code}"
             )
+            if code == -9:
+                why += ", as the system does when memory runs out"
         self._out.put(None)
         self._soon(self._finish, why)
 
@@ -133,6 +188,8 @@ class Worker:
                 self._woken = bool(batch)
                 self._room.notify()
             for message in batch:
+                if self.unanswered:
+                    self._answered(message)
                 self.on_message(self, message)
             if not batch:
                 return
@@ -144,12 +201,21 @@ class Worker:
         self._drain(whole=True)
         self.on_end(self, "" if self._closing else why or "it ended without a word")
 
-    def kill(self) -> None:
+    def silence(self) -> float:
+        """Seconds since its last sign of life. What came while nobody looked counts as of now."""
+        with contextlib.suppress(OSError, EOFError):
+            while self._beats.poll(0):
+                self._beats.recv_bytes()
+                self._beaten = time.monotonic()
+        return time.monotonic() - self._beaten
+
+    def kill(self, why: str = "") -> None:
+        self._killed = self._killed or why
         with contextlib.suppress(Exception):
             self._process.kill()
 
     async def close(self) -> None:
-        """Asks it to quit, and ends it after two seconds."""
+        """Asks it to quit, and ends it a second later; at once if it is still loading."""
         self._closing = True
         with self._room:
             self._room.notify()
@@ -159,9 +225,10 @@ class Worker:
         await self.loop.run_in_executor(None, self._join)
 
     def _join(self) -> None:
-        self._process.join(2)
+        self._process.join(1 if self.warm else 0)
         if self._process.is_alive():
             self._process.kill()
             self._process.join(2)
         self._out.put(None)
+        self._beats.close()
         self._reader.join(2)  # it has said its last word before the loop closes

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import os
 import sys
 
 import torch
@@ -17,6 +19,7 @@ def prepare() -> None:
     step: a quarter of the time of a step that draws half a million numbers.
     """
     torch.set_num_threads(1)
+    yield_memory()
     if not sys.platform.startswith("linux"):
         return
     try:
@@ -25,3 +28,36 @@ def prepare() -> None:
         return
     for parameter, value in ((-3, 32 << 20), (-1, KEEP)):  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
         mallopt(parameter, value)
+
+
+def yield_memory() -> None:
+    """Memory that the machine does not have is refused, with an error that can be told, and if memory runs out all the
+    same, the system ends this process before the window's. `LEMMASCOPE_MEMORY` sets the limit, in GB.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    import resource
+
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as f:
+        f.write("700")
+    limit = _limit()
+    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    if limit and not torch.cuda.is_available():  # whose driver reserves far more than it uses
+        with contextlib.suppress(ValueError, OSError):
+            most = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+            resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
+
+
+def _limit() -> int:
+    """Bytes that this process may take: what was told, else what the machine or its container has; 0: unknown."""
+    with contextlib.suppress(ValueError):
+        told = float(os.environ.get("LEMMASCOPE_MEMORY", ""))
+        if told > 0:
+            return int(told * 1e9)
+    found = []
+    with contextlib.suppress(OSError, ValueError):
+        found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        with contextlib.suppress(OSError, ValueError), open(path) as f:
+            found.append(int(f.read()))
+    return min(found, default=0)

@@ -51,10 +51,13 @@ class Column:
 @dataclass
 class StackState:
     first: int
-    step: int = 0
+    step: int = 0  # of `arrays`: where it goes on
+    reached: int = 0  # where it came to
     state: str = "queued"
     why: str = ""
-    arrays: dict[str, Array] = field(default_factory=dict)  # the state at `step`
+    arrays: dict[str, Array] = field(
+        default_factory=dict
+    )  # the state at `step`; empty: the beginning
     tiers: dict[str, int] = field(default_factory=dict)
 
 
@@ -76,6 +79,7 @@ class Run:
     judging: bool = False
     judged_rows: int = 0
     rows: int = 0
+    heard: int = 0  # messages, all told
     judged_at: float = 0.0
     opened: bool = False  # came from a file
 
@@ -100,6 +104,7 @@ class Run:
 
     def take(self, message: Message) -> None:
         """Keep what was said."""
+        self.heard += 1
         match message:
             case Rows():
                 self.rows += 1
@@ -115,6 +120,7 @@ class Run:
                 stack = self.stacks.get(message.first)
                 if stack is not None and message.step >= stack.step:
                     stack.step, stack.arrays = message.step, message.arrays
+                    stack.reached = max(stack.reached, stack.step)
             case Status():
                 self.status = message
 
@@ -151,7 +157,7 @@ class Run:
     def overall(self) -> tuple[str, int, str]:
         """(state, step, why) of the whole run from its stacks."""
         states = [s.state for s in self.stacks.values()]
-        step = min((s.step for s in self.stacks.values()), default=0)
+        step = min((s.reached for s in self.stacks.values()), default=0)
         why = "; ".join(dict.fromkeys(s.why for s in self.stacks.values() if s.why))
         for state in ("failed", "running", "queued", "paused", "cancelled", "stopped"):
             if state in states:
@@ -178,6 +184,7 @@ def replayed(messages: Iterable[Message], run: str) -> Run:
     state = found.status.state if found.status else "paused"
     for s in found.stacks.values():
         s.state = state if state in ENDED else "paused"
+        s.reached = max(s.reached, found.status.step if found.status else 0)
     if found.status is None or state not in ENDED:
         step = min((s.step for s in found.stacks.values()), default=0)
         found.status = Status(run, "paused", step)

@@ -7,9 +7,7 @@ the stack's job with a checkpoint, so that a paused run holds no worker; a resum
 from __future__ import annotations
 
 import asyncio
-import os
 import time
-import uuid
 from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
@@ -24,6 +22,7 @@ from engine.messages import (
     Checkpoint,
     Control,
     Describe,
+    Discard,
     Ended,
     Hello,
     Job,
@@ -32,30 +31,38 @@ from engine.messages import (
     JudgedAll,
     Message,
     Open,
-    Opened,
     Predict,
     Predicted,
     Quit,
     Refused,
     Rows,
     Save,
-    Saved,
     Start,
     Started,
     Status,
 )
+from engine.running.controls import Controls
+from engine.running.crew import DEAD, Crew
+from engine.running.files import Files
 from engine.running.pool import Worker
-from engine.running.runs import ENDED, Run, begin, copied_past, foreign, replayed
+from engine.running.runs import ENDED, Run, begin, copied_past
 from engine.running.vetting import Vetting
 
 JUDGE_EVERY = 0.7  # seconds between interim verdicts
 
 
-class Service:
-    def __init__(self, on_message: Callable[[Message], None], workers: int | None = None) -> None:
+class Service(Controls):
+    """`keep`: runs have journals, and what a crash left is offered."""
+
+    def __init__(
+        self,
+        on_message: Callable[[Message], None],
+        workers: int | None = None,
+        keep: bool = True,
+    ) -> None:
         self.on_message = on_message
-        self.size = workers or max(2, min(8, (os.cpu_count() or 2)))
-        self.workers: list[Worker] = []
+        self.files = Files(self, keep)
+        self.crew = Crew(workers or 0, self.spawn, self._heard, self._lost, self._silent)
         self.runs: dict[str, Run] = {}
         self.cards: dict[str, Card] = {}  # the catalogue's, and of what only files know
         self.foreign: dict[str, Card] = {}  # the latter
@@ -63,10 +70,9 @@ class Service:
         self.vetting: asyncio.Task[None] | None = None
         self.asked: dict[str, Start] = {}  # Starts that a worker is checking
         self.queue: deque[tuple[str, int]] = deque()
-        self.waiting: list[Message] = []  # requests before the first worker is warm
         self.tasks: set[asyncio.Task[None]] = set()
+        self.repeated: list[Message] = []  # what a worker died over
         self.closing = False
-        self.deaths = 0
         self.broken = ""  # why nothing can be trained any more
         self.described = asyncio.Event()  # the catalogue has come, or never will
         self.loop: asyncio.AbstractEventLoop
@@ -75,22 +81,20 @@ class Service:
 
     async def start(self) -> None:
         self.loop = asyncio.get_running_loop()
-        await self._grow()
+        self.spawn(self.files.look())
+        await self.crew.start()
 
-    async def close(self) -> None:
+    async def close(self, discard: bool = True) -> None:
+        """`discard`: what is not saved is not wanted; else it is offered at the next start."""
         self.closing = True
         self.described.set()
         self.own.close()
         for task in list(self.tasks):
             await asyncio.wait([task], timeout=30)
-        await asyncio.gather(*(w.close() for w in self.workers))
+        await self.crew.close()
+        self.files.close(discard)
 
-    async def _grow(self) -> None:
-        worker = Worker(self.loop, self._heard, self._lost)
-        self.workers.append(worker)
-        await worker.start()
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self.loop.create_task(work)
         self.tasks.add(task)
 
@@ -105,34 +109,27 @@ class Service:
     # --- requests ---
 
     def send(self, message: Message) -> None:
-        """Takes Describe, Start, Control, Predict, Save, Open, Allow."""
+        """Takes Describe, Start, Control, Predict, Save, Open, Discard, Allow."""
         match message:
             case Allow():
-                self._spawn(self._allow(message))
+                self.spawn(self._allow(message))
             case Save():
-                self._spawn(self._save(message))
+                self.spawn(self.files.save(message))
             case Open():
-                self._spawn(self._open(message))
+                self.spawn(self.files.open(message))
+            case Discard():
+                self.spawn(self.files.discard(message.path))
             case Control():
                 self._control(message)
             case Start():
                 self._start(message)
             case Describe():
                 self.own.forget()  # who asks wants them looked at again
-                self._serve(message)
+                self.crew.ask(message)
             case Predict():
-                self._serve(message)
+                self.crew.ask(message)
             case _:
                 self.on_message(Refused("", f"{type(message).__name__} is no request"))
-
-    def _serve(self, message: Message) -> None:
-        """To a worker with nothing to train if there is one, else to one that answers between its steps."""
-        warm = [w for w in self.workers if w.warm]
-        if not warm:
-            self.waiting.append(message)
-            return
-        idle = [w for w in warm if w.job is None]
-        (idle or warm)[-1].send(message)
 
     def _start(self, start: Start) -> None:
         if start.run in self.runs or start.run in self.asked or not start.run:
@@ -154,83 +151,12 @@ class Service:
                 )
                 return
         self.asked[start.run] = start
-        self._serve(start)
-
-    def _control(self, control: Control) -> None:
-        run = self.runs.get(control.run)
-        if run is None:
-            self.on_message(Refused(control.run, f"there is no run {control.run}"))
-            return
-        match control.verb:
-            case "pause":
-                run.wanted = "paused"
-                self._tell(run, control)
-                self._settle(run)
-            case "cancel":
-                run.wanted = "cancelled"
-                self._tell(run, control)
-                self._settle(run)
-            case "resume" | "step":
-                self._resume(run, control)
-            case "set":
-                self._set(run, control)
-            case "checkpoint":
-                self._tell(run, control)
-
-    def _tell(self, run: Run, control: Control) -> None:
-        for w in self.workers:
-            if w.job and w.job[0] == run.id:
-                w.send(control)
-
-    def _settle(self, run: Run) -> None:
-        """Stacks that no worker trains take the state that was asked for at once."""
-        busy = {w.job for w in self.workers if w.job}
-        for s in run.stacks.values():
-            if (run.id, s.first) not in busy and s.state not in ENDED:
-                s.state = run.wanted
-        self.queue = deque(q for q in self.queue if q[0] != run.id)
-        if not any(b[0] == run.id for b in busy):
-            self._report(run)
-
-    def _resume(self, run: Run, control: Control) -> None:
-        open_stacks = [
-            s for s in run.stacks.values() if s.state in ("paused", "cancelled", "failed")
-        ]
-        if not open_stacks:
-            state = run.overall()[0]
-            if state in ENDED:
-                self.on_message(Refused(run.id, f"the run is {state}; there is nothing to resume"))
-            return
-        run.wanted = "running"
-        run.until = run.overall()[1] + control.steps if control.verb == "step" else -1
-        for s in open_stacks:
-            s.state, s.why = "queued", ""
-            self.queue.append((run.id, s.first))
-        self._schedule()
-
-    def _set(self, run: Run, control: Control) -> None:
-        self._tell(run, control)
-        if any(w.job and w.job[0] == run.id for w in self.workers):
-            return
-        card = self.cards.get(run.started.experiment)
-        knob = next((k for k in card.knobs if k.name == control.knob), None) if card else None
-        try:
-            if knob is None or not knob.hot or control.knob in run.started.sweep:
-                raise ValueError(f"{control.knob} cannot change during this run")
-            value = knob.check(control.value)
-        except ValueError as e:
-            self.on_message(Refused(run.id, str(e)))
-            return
-        for s in run.stacks.values():
-            if s.state == "paused":
-                change = Changed(run.id, s.step, control.knob, value, s.first)
-                run.take(change)
-                self.on_message(change)
+        self.crew.ask(start)
 
     # --- work ---
 
     def _schedule(self) -> None:
-        idle = [w for w in self.workers if w.warm and w.job is None]
+        idle = self.crew.idle()
         while self.queue and idle:
             name, first = self.queue.popleft()
             run = self.runs.get(name)
@@ -239,14 +165,15 @@ class Service:
             worker, stack = idle.pop(0), run.stacks[first]
             worker.job, stack.state = (name, first), "running"
             changes = tuple(c for c in run.changes if c.first == first)
+            place = self.files.journal(run)
             worker.send(
-                Job(name, run.request(), first, stack.step, run.until, stack.arrays, changes)
-            )
+                Job(
+                    name, run.request(), first, stack.step, run.until, stack.arrays, changes,
+                    run.started, place,
+                )
+            )  # fmt: skip
             self._status(run, "running", stack.step)
-        growing = any(not w.warm for w in self.workers)
-        wanted = self.queue or len(self.workers) == 1
-        if wanted and not growing and len(self.workers) < self.size and not self.closing:
-            self._spawn(self._grow())
+        self.crew.grow_for(bool(self.queue))
 
     def _status(self, run: Run, state: Any, step: int, why: str = "", rate: float = 0.0) -> None:
         status = Status(run.id, state, step, why, rate, run.tiers())
@@ -257,7 +184,7 @@ class Service:
         state, step, why = run.overall()
         self._status(run, state, step, why)
 
-    def _judge(self, run: Run, interim: bool) -> None:
+    def judge(self, run: Run, interim: bool) -> None:
         card = self.cards.get(run.started.experiment)
         if run.judging or not run.columns:
             return
@@ -266,7 +193,7 @@ class Service:
             claims = None
         run.judging, run.judged_at, run.judged_rows = True, time.monotonic(), run.rows
         rows = run.trace_rows(claims)
-        self._serve(Judge(run.id, run.request(), rows, tuple(run.changes), interim))
+        self.crew.ask(Judge(run.id, run.request(), rows, tuple(run.changes), interim))
 
     # --- answers ---
 
@@ -278,7 +205,7 @@ class Service:
                 self._described(message)
             case Quit():
                 worker.warm = False  # it ends on purpose, and goes on to say why
-                self.deaths -= 1
+                worker.excused = True
             case Started():
                 self._begin(message)
             case Ended():
@@ -294,13 +221,9 @@ class Service:
                 self.on_message(message)
 
     def _warm(self, worker: Worker) -> None:
-        first = not any(w.warm for w in self.workers)
-        worker.warm = True
-        if first:
-            worker.send(Describe())
-            for m in self.waiting:
-                worker.send(m)
-            self.waiting = []
+        if not any(w.warm for w in self.crew.all):
+            worker.ask(Describe())
+        self.crew.warm(worker)
         self._schedule()
 
     def _begin(self, message: Started) -> None:
@@ -317,10 +240,8 @@ class Service:
                 run.take(m)
                 self.on_message(m)
             for s in run.stacks.values():
-                s.step, s.arrays = (
-                    start.parent_step,
-                    parent.checkpoints[(s.first, start.parent_step)],
-                )
+                s.step = s.reached = start.parent_step
+                s.arrays = parent.checkpoints[(s.first, start.parent_step)]
         if start.paused:
             run.wanted = "paused"
             for s in run.stacks.values():
@@ -341,7 +262,7 @@ class Service:
         self.on_message(replace(message, arrays={}) if isinstance(message, Checkpoint) else message)
         due = time.monotonic() - run.judged_at > JUDGE_EVERY
         if isinstance(message, Rows) and run.rows > run.judged_rows and due:
-            self._judge(run, interim=True)
+            self.judge(run, interim=True)
 
     def _ended(self, worker: Worker, message: Ended) -> None:
         worker.job = None
@@ -349,7 +270,7 @@ class Service:
         if run is not None:
             stack = run.stacks[message.first]
             stack.state, stack.why = message.state, message.why
-            stack.step = max(stack.step, message.step)
+            stack.reached = max(stack.reached, message.step)
             for k, v in message.tiers.items():
                 stack.tiers[k] = stack.tiers.get(k, 0) + v
             if message.state == "paused" and run.wanted == "running" and run.until < 0:
@@ -362,11 +283,15 @@ class Service:
         state = run.overall()[0]
         if state in ("running", "queued"):
             return
-        if state == "paused":
+        if state in (
+            "paused",
+            "cancelled",
+            "failed",
+        ):  # said at once; what ran to its end waits to be judged
             self._report(run)
         if run.columns:
             run.judging = False
-            self._judge(run, interim=state == "paused")
+            self.judge(run, interim=state == "paused")
         else:
             self._report(run)
 
@@ -378,29 +303,50 @@ class Service:
         if not message.interim and run.overall()[0] in ENDED:
             self._report(run)
 
+    def _silent(self, worker: Worker, seconds: float) -> None:
+        what = "trains this" if worker.job else "waits for work"
+        why = (
+            f"the process that {what} has not answered for {seconds:.0f} s: Stop ends it now, "
+            f"after {DEAD:g} s it is ended by itself"
+        )
+        self.on_message(Refused(worker.job[0] if worker.job else "", why))
+
     def _lost(self, worker: Worker, why: str) -> None:
-        """A worker's process is gone: its run says so, the others go on, a new one takes its place."""
-        if worker in self.workers:
-            self.workers.remove(worker)
-        if self.closing:
-            return
-        if worker.job:
-            run = self.runs.get(worker.job[0])
-            if run is not None:
-                stack = run.stacks[worker.job[1]]
-                stack.state = "failed"
-                stack.why = f"the process that trained it is gone ({why}); resume goes on from step {stack.step}"
-                run.judging = False
-                self._if_over(run)
-        for run in self.runs.values():
-            run.judging = False
-        self.deaths += 1
-        if self.deaths <= 5:
-            self._spawn(self._grow())
-        else:
+        """A worker's process is gone: its run says so, the others go on, and what it was asked another is."""
+        if self.crew.hopeless:
             self.broken = f"worker processes keep ending ({why}); restart Lemmascope to train again"
             self.described.set()
+        else:
+            for message in worker.unanswered:
+                self._ask_again(message)
+        if worker.job and (run := self.runs.get(worker.job[0])) is not None:
+            stack = run.stacks[worker.job[1]]
+            stopped = run.wanted == "cancelled"  # because a person wanted it
+            stack.state = "cancelled" if stopped else "failed"
+            if not stopped:
+                stack.why = f"the process that trained it is gone ({why}); resume goes on from step {stack.step}"
+            run.judging = False
+            self._if_over(run)
+        if self.broken:
             self.on_message(Refused("", self.broken))
+
+    def _ask_again(self, message: Message) -> None:
+        """A second time, not a third: it may be what processes die of."""
+        again = not any(m is message for m in self.repeated)
+        self.repeated.append(message)
+        run = self.runs.get(getattr(message, "run", ""))
+        if isinstance(message, Judge) and run is not None:
+            run.judging = False
+            if run.overall()[0] in ENDED:
+                if again:
+                    self.crew.ask(message)
+                else:
+                    self._report(run)
+        elif again:
+            self.crew.ask(message)
+        elif isinstance(message, Start):
+            self.asked.pop(message.run, None)
+            self.on_message(Refused(message.run, "the process that was to begin it died, twice"))
 
     # --- users' own experiments ---
 
@@ -410,7 +356,7 @@ class Service:
             await asyncio.to_thread(strangers.decide, message.path, message.sha256)
         except ValueError as e:
             self.on_message(Refused("", str(e)))
-        self._serve(Describe())
+        self.crew.ask(Describe())
 
     def _described(self, message: Catalogue) -> None:
         """Said at once with what is known of users' own experiments, and again when the rest of them is."""
@@ -419,7 +365,7 @@ class Service:
         self.described.set()
         self.on_message(message)
         if self.own.missing(message) and self.vetting is None and not self.closing:
-            self.vetting = self._spawn(self._vet(message))
+            self.vetting = self.spawn(self._vet(message))
 
     async def _vet(self, message: Catalogue) -> None:
         try:
@@ -427,59 +373,4 @@ class Service:
         finally:
             self.vetting = None
         if not self.closing:
-            self._serve(Describe())
-
-    # --- files ---
-
-    async def _save(self, save: Save) -> None:
-        from engine.sessions import saver
-
-        chosen = [self.runs[r] for r in save.runs if r in self.runs]
-        if missing := [r for r in save.runs if r not in self.runs]:
-            self.on_message(Saved(save.path, f"there is no run {', '.join(missing)}"))
-            return
-        streams = [run.messages() for run in chosen]
-        cards = {r.started.experiment: self.cards[r.started.experiment] for r in chosen
-                 if r.started.experiment in self.cards}  # fmt: skip
-        try:
-            await self.loop.run_in_executor(
-                None, lambda: saver.save(save.path, streams, save.notes, save.layout, cards)
-            )
-        except (OSError, ValueError) as e:
-            self.on_message(Saved(save.path, str(e)))
-        else:
-            self.on_message(Saved(save.path))
-
-    async def _open(self, request: Open) -> None:
-        from engine.sessions import loader
-
-        try:
-            session = await self.loop.run_in_executor(None, lambda: loader.load(request.path))
-            fresh = [replayed(ms, uuid.uuid4().hex[:12]) for ms in session.runs]
-        except (OSError, ValueError) as e:
-            self.on_message(Opened(request.path, (), why=str(e)))
-            return
-        await self.described.wait()  # a file may be opened before the first worker is warm
-        if self.vetting is not None:
-            await asyncio.wait([self.vetting])  # only then is it known what is installed
-        for name, card in session.cards.items():
-            if name not in self.cards:
-                self.on_message(
-                    Refused(
-                        "", f"{name} is not installed here: its curves are shown, it cannot be run"
-                    )
-                )
-                self.cards[name] = self.foreign[name] = card
-        whys = []
-        for run in fresh:
-            if problem := foreign(run, self.cards.get(run.started.experiment)):
-                whys.append(problem)
-            self.runs[run.id] = run
-            for m in run.messages():
-                self.on_message(replace(m, arrays={}) if isinstance(m, Checkpoint) else m)
-        ids = tuple(r.id for r in fresh)
-        unknown = tuple(card for name, card in session.cards.items() if name in self.foreign)
-        why = "; ".join(whys)
-        self.on_message(
-            Opened(request.path, ids, session.notes, session.layout, why, cards=unknown)
-        )
+            self.crew.ask(Describe())

@@ -17,13 +17,12 @@ import re
 import struct
 import time
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from engine.encoding import Malformed, decode, encode
-from engine.messages import Checkpoint, Message, Rows, Started, Status
+from engine.messages import Checkpoint, Message
 from engine.sessions import disk
-from engine.sessions.checks import STREAM
 
 MAGIC = b"LMJ1"
 HEADER = struct.Struct("<4s8sQI")  # magic, id, sequence number, payload's length
@@ -56,12 +55,13 @@ class Record(NamedTuple):
 
 
 class Orphan(NamedTuple):
-    """A journal that nobody holds: what a crash left."""
+    """A run whose journals nobody holds: what a crash left."""
 
-    path: str
+    path: str  # its folder
     experiment: str
     steps: int  # the last step that it knows of
     last: float  # time of its last record, seconds since 1970
+    preview: Any = None  # (2, n): steps and one reading's mean over the members
 
 
 def records(data: bytes) -> Iterator[Record]:
@@ -131,9 +131,12 @@ class Writer:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def append(self, message: Message) -> None:
-        """Keeps a message. Raises JournalFull or JournalFailed; then the journal ends with its last whole record."""
-        blob = encode(message)
+    def append(self, message: Message, blob: bytes | None = None) -> None:
+        """Keeps a message. Raises JournalFull or JournalFailed; then the journal ends with its last whole record.
+
+        `blob`: what `encode` made of it, if someone else needs that too.
+        """
+        blob = encode(message) if blob is None else blob
         if isinstance(message, Checkpoint) and len(blob) > LARGE:
             self._put(b"f", self._beside(blob))
         else:
@@ -236,26 +239,6 @@ def discard(path: str | os.PathLike[str]) -> None:
     disk.sync_folder(folder)
 
 
-def orphans(folder: str | os.PathLike[str]) -> list[Orphan]:
-    """The journals in a folder that no process holds, the latest first."""
-    out = []
-    for entry in sorted(disk.names(os.fspath(folder))):
-        path = os.path.join(os.fspath(folder), entry)
-        if not entry.endswith(SUFFIX) or not os.path.isfile(path) or _is_held(path):
-            continue
-        experiment, steps = "", 0
-        for m in recover(path):
-            match m:
-                case Started():
-                    experiment = m.experiment
-                case Rows() if len(m.steps):
-                    steps = max(steps, int(m.steps.max()))
-                case Checkpoint() | Status():
-                    steps = max(steps, m.step)
-        out.append(Orphan(path, experiment, steps, os.stat(path).st_mtime))
-    return sorted(out, key=lambda o: -o.last)
-
-
 def _beside(path: str, number: int) -> str:
     return f"{path}.{number}.checkpoint"
 
@@ -268,17 +251,6 @@ def _large(path: str, record: Record) -> bytes | None:
     except (OSError, ValueError, LookupError, TypeError):
         return None
     return blob if whole else None
-
-
-def runs_of(messages: Iterable[Message]) -> list[list[Message]]:
-    """Recovered messages by run, as `saver.save` takes them: each begins once, what belongs to no run is left out."""
-    runs: dict[str, list[Message]] = {}
-    for m in messages:
-        if isinstance(m, Started):
-            runs.setdefault(m.run, [m])
-        elif isinstance(m, STREAM) and m.run in runs:
-            runs[m.run].append(m)
-    return list(runs.values())
 
 
 def _taken(fd: int) -> bool:
@@ -303,6 +275,7 @@ def _holder(path: str) -> str:
     return f"process {who.get('pid', '?')} on {who.get('host', '?')}"
 
 
-def _is_held(path: str) -> bool:
+def is_held(path: str) -> bool:
+    """Whether a process writes this journal now."""
     with open(path, "rb") as f:
         return not disk.lock(f.fileno(), shared=True)

@@ -183,7 +183,7 @@ def test_a_killed_worker_is_told_replaced_and_resumed_from():
     async def work(client):
         run = await client.begin(experiment=NAME, values=SMALL | {"steps": 1000}, seeds=4)
         await client.wait(lambda m: isinstance(m, Checkpoint) and m.run == run.id)
-        victim = next(w for w in client.service.workers if w.job)
+        victim = next(w for w in client.service.crew.all if w.job)
         os.kill(victim.pid, signal.SIGKILL)
         failed = await until(client, run, "failed")
         assert "signal 9" in failed.why and "resume" in failed.why
@@ -202,7 +202,7 @@ def test_a_killed_worker_is_told_replaced_and_resumed_from():
 def test_closing_leaves_no_process():
     async def work(client):
         await client.begin(experiment=NAME, values=SMALL, seeds=2)
-        return [w.pid for w in client.service.workers]
+        return [w.pid for w in client.service.crew.all]
 
     for pid in drive(work):
         with contextlib.suppress(psutil.NoSuchProcess):

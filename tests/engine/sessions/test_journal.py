@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.encoding import encode
-from engine.messages import Checkpoint, Refused, Rows, Started, Status
-from engine.sessions import disk, journal, saver, session
+from engine.messages import Checkpoint, Rows, Status
+from engine.sessions import disk, journal
 from tests.engine.sessions.streams import plain_run, runs, same
 
 
@@ -257,7 +257,7 @@ def test_a_second_writer_is_told_who_holds_the_journal(tmp_path):
         assert time.monotonic() - began < 1
         assert str(os.getpid()) in str(caught.value)
         assert os.uname().nodename in str(caught.value)
-        assert journal.orphans(tmp_path) == []
+        assert journal.is_held(path)
     with journal.Writer(path):
         pass
 
@@ -270,7 +270,7 @@ def _hold(path, connection):
     time.sleep(60)
 
 
-def test_a_killed_holder_leaves_an_orphan_with_every_record(tmp_path):
+def test_a_killed_holder_leaves_every_record_and_no_lock(tmp_path):
     path = str(tmp_path / "r.journal")
     context = multiprocessing.get_context("spawn")
     mine, theirs = context.Pipe()
@@ -280,7 +280,7 @@ def test_a_killed_holder_leaves_an_orphan_with_every_record(tmp_path):
         assert mine.poll(30) and mine.recv_bytes() == b"there"
         with pytest.raises(journal.JournalHeld, match=f"process {process.pid} on"):
             journal.Writer(path)
-        assert journal.orphans(tmp_path) == []
+        assert journal.is_held(path)
         os.kill(process.pid, signal.SIGKILL)
         process.join()
     finally:
@@ -288,48 +288,10 @@ def test_a_killed_holder_leaves_an_orphan_with_every_record(tmp_path):
         process.join()
         mine.close()
         theirs.close()
-    (orphan,) = journal.orphans(tmp_path)
-    assert (orphan.path, orphan.experiment, orphan.steps) == (path, "toy/quadratic", 20)
-    assert abs(orphan.last - time.time()) < 60
+    assert not journal.is_held(path)
     assert all(map(same, journal.recover(path), plain_run()))
     with journal.Writer(path):  # its lock went with it
         pass
-
-
-def test_orphans_are_listed_latest_first_and_other_files_are_not(tmp_path):
-    for i, name in enumerate(("a", "b", "c")):
-        path = written(tmp_path / f"{name}.journal", plain_run(name, steps=10 * (i + 1)))
-        os.utime(path, (1000 + i, 1000 + i))
-    (tmp_path / "d.journal").write_bytes(b"")
-    os.utime(tmp_path / "d.journal", (10, 10))
-    (tmp_path / "notes.txt").write_text("x")
-    (tmp_path / "folder.journal").mkdir()
-    found = journal.orphans(tmp_path)
-    assert [(os.path.basename(o.path), o.steps) for o in found] == [
-        ("c.journal", 30), ("b.journal", 20), ("a.journal", 10), ("d.journal", 0),
-    ]  # fmt: skip
-    assert [o.last for o in found] == [1002, 1001, 1000, 10]
-
-
-# --- to a session ---
-
-
-def test_what_is_recovered_can_be_saved(tmp_path):
-    """Records of two runs in one journal, one begun twice (a job that went on), and messages of no run."""
-    a, b = plain_run("a"), plain_run("b", seed=1)
-    path = written(tmp_path / "r.journal", [*a[:5], b[0], Refused("a", "no"), a[0], *a[5:], *b[1:]])
-    runs_ = journal.runs_of(journal.recover(path))
-    assert [r[0].run for r in runs_] == ["a", "b"]
-    saver.save(tmp_path / "s.h5", runs_)
-    journal.discard(path)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["s.h5"]
-    got = session.read(tmp_path / "s.h5")
-    session.build(tmp_path / "t.h5", [a, b])
-    want = session.read(tmp_path / "t.h5")
-    for mine, theirs in zip(want.runs, got.runs, strict=True):
-        assert all(map(same, mine, theirs))
-    assert journal.runs_of([Status("x", "done", 3)]) == []
-    assert isinstance(runs_[0][0], Started)
 
 
 def test_a_journal_needs_neither_h5py_nor_torch():

@@ -1,0 +1,252 @@
+"""What the service does with files: sessions, what a crash left, who has what open. No torch."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from engine.messages import Checkpoint, Message, Open, Opened, Orphaned, Refused, Save, Saved
+from engine.running.runs import ENDED, Run, foreign, replayed
+from engine.sessions import lock, state
+
+if TYPE_CHECKING:
+    from engine.running.service import Service
+
+
+class Files:
+    """`keep`: runs have journals, and what dead processes left is offered."""
+
+    def __init__(self, service: Service, keep: bool) -> None:
+        self.service, self.keep = service, keep
+        self.journals: state.Journals | None = None
+        self.looked = asyncio.Event()  # every orphan has been said
+        self.lock: lock.Lock | None = None  # of the session that was opened or saved last
+        self.recovered: dict[str, str] = {}  # run -> the folder that it was read out of
+        self.kept: set[str] = set()  # runs whose past is in their journals
+
+    def say(self, message: Message) -> None:
+        self.service.on_message(message)
+
+    async def _aside(self, act: Callable[[], Any]) -> Any:
+        return await self.service.loop.run_in_executor(None, act)
+
+    # --- journals ---
+
+    async def look(self) -> None:
+        """Says what dead processes left."""
+        if self.keep:
+            with contextlib.suppress(OSError):
+                for o in await self._aside(state.orphans):
+                    self.say(Orphaned(o.path, o.experiment, o.steps, o.last, o.preview))
+        self.looked.set()
+
+    def journal(self, run: Run) -> str:
+        """The folder for a run's journals; empty if there can be none. What the run knows already is written there."""
+        if not self.keep:
+            return ""
+        try:
+            self.journals = self.journals or state.Journals()
+            place = self.journals.of(run.id)
+        except OSError as e:
+            self.keep = False
+            why = f"{state.folder()} cannot be written ({e.strerror or e})"
+            self.say(
+                Refused("", f"{why}: what is measured is not safe from a crash until it is saved")
+            )
+            return ""
+        if run.id not in self.kept:
+            self.kept.add(run.id)
+            if run.columns or run.checkpoints:
+                self.service.spawn(self._remember(run.id, run.messages()))
+        return place
+
+    async def _remember(self, run: str, messages: list[Message]) -> None:
+        assert self.journals is not None
+        journals = self.journals
+        try:
+            await self._aside(lambda: journals.remember(run, messages))
+        except OSError as e:
+            self.say(
+                Refused(
+                    run, f"{e}; what the run knew before is not safe from a crash until it is saved"
+                )
+            )
+
+    async def forget(self, run: str) -> None:
+        """A run that is saved."""
+        self.kept.discard(run)
+        journals, found = self.journals, self.recovered.pop(run, "")
+
+        def act() -> None:
+            with contextlib.suppress(OSError):
+                if journals is not None:
+                    journals.forget(run)
+                if found:
+                    state.discard(found)
+
+        await self._aside(act)
+
+    async def discard(self, path: str) -> None:
+        """A journal that an Orphaned named is not wanted."""
+        if not state.is_run(path):
+            self.say(Refused("", f"{os.path.basename(path)} is no longer there"))
+            return
+        try:
+            await self._aside(lambda: state.discard(path))
+        except OSError as e:
+            self.say(Refused("", f"what a crash left could not be removed ({e.strerror or e})"))
+        for run in [r for r, p in self.recovered.items() if p == path]:
+            del self.recovered[run]
+
+    def close(self, discard: bool) -> None:
+        """`discard`: nothing that is not saved is wanted any more; else it is offered next time."""
+        if discard:
+            for path in set(self.recovered.values()):
+                with contextlib.suppress(OSError):
+                    state.discard(path)
+        if self.journals is not None:
+            self.journals.close(discard)
+            self.journals = None
+        self._let_go()
+
+    # --- who has a session open ---
+
+    def _take(self, path: str) -> tuple[str, lock.Lock | None]:
+        """(who has it, or the lock on it). None where no lock can be: nothing can be saved there either."""
+        place = lock.beside(path)
+        if self.lock is not None and self.lock.path == place:
+            return "", self.lock
+        try:
+            return "", lock.Lock(place)
+        except lock.Held as e:
+            return e.who, None
+        except OSError:
+            return "", None
+
+    def _hold(self, taken: lock.Lock | None) -> None:
+        if taken is not self.lock:
+            self._let_go()
+            self.lock = taken
+
+    def _let_go(self) -> None:
+        if self.lock is not None:
+            self.lock.release()
+        self.lock = None
+
+    # --- sessions ---
+
+    async def save(self, save: Save) -> None:
+        try:
+            why = await self._save(save)
+        except Exception as e:  # whoever asked waits for an answer
+            self.say(
+                Saved(
+                    save.path,
+                    f"{os.path.basename(save.path)} was not saved: {type(e).__name__}: {e}",
+                )
+            )
+            raise
+        self.say(Saved(save.path, why))
+
+    async def _save(self, save: Save) -> str:
+        """Why not; empty if it is saved."""
+        from engine.sessions import saver
+
+        runs, cards = self.service.runs, self.service.cards
+        if missing := [r for r in save.runs if r not in runs]:
+            return f"there is no run {', '.join(missing)}"
+        chosen = [runs[r] for r in save.runs]
+        streams = [run.messages() for run in chosen]
+        still = {r.id: r.heard for r in chosen}
+        known = {r.started.experiment for r in chosen} & cards.keys()
+        who, taken = self._take(save.path)
+        if who:
+            return f"{os.path.basename(save.path)} was not saved: {who} has it open"
+        try:
+            await self._aside(
+                lambda: saver.save(
+                    save.path, streams, save.notes, save.layout,
+                    {name: cards[name] for name in sorted(known)}, overwrite=save.overwrite,
+                )
+            )  # fmt: skip
+        except (OSError, ValueError) as e:
+            if taken is not None and taken is not self.lock:
+                taken.release()
+            return str(e)
+        self._hold(taken)
+        training = {run for run, _ in self.service.crew.jobs()}
+        for run in chosen:
+            if run.id not in training and still[run.id] == run.heard:  # the file has all of it
+                await self.forget(run.id)
+        return ""
+
+    async def open(self, request: Open) -> None:
+        if state.is_run(request.path):
+            await self._recover(request)
+            return
+        from engine.sessions import loader
+
+        who, taken = self._take(request.path)
+        try:
+            session = await self._aside(lambda: loader.load(request.path))
+            fresh = [replayed(ms, uuid.uuid4().hex[:12]) for ms in session.runs]
+        except (OSError, ValueError) as e:
+            if taken is not None and taken is not self.lock:
+                taken.release()
+            self.say(Opened(request.path, (), why=str(e)))
+            return
+        self._hold(taken)
+        await self._catalogue()
+        service = self.service
+        for name, card in session.cards.items():
+            if name not in service.cards:
+                self.say(
+                    Refused(
+                        "", f"{name} is not installed here: its curves are shown, it cannot be run"
+                    )
+                )
+                service.cards[name] = service.foreign[name] = card
+        ids, why = self._show(fresh)
+        unknown = tuple(card for name, card in session.cards.items() if name in service.foreign)
+        self.say(
+            Opened(
+                request.path, ids, session.notes, session.layout, why, session.notice, who, unknown
+            )
+        )
+
+    async def _recover(self, request: Open) -> None:
+        """What a crash left. Its claims were not kept: they are judged again."""
+        try:
+            messages = await self._aside(lambda: state.recover(request.path))
+            run = replayed(messages, uuid.uuid4().hex[:12])
+        except (OSError, ValueError) as e:
+            self.say(Opened(request.path, (), why=str(e)))
+            return
+        await self._catalogue()
+        self.recovered[run.id] = request.path
+        ids, why = self._show([run])
+        self.say(Opened(request.path, ids, why=why))
+        if run.started.experiment in self.service.cards:
+            self.service.judge(run, interim=run.overall()[0] not in ENDED)
+
+    async def _catalogue(self) -> None:
+        """A file may be opened before the first worker is warm; only then is it known what is installed."""
+        await self.service.described.wait()
+        if self.service.vetting is not None:
+            await asyncio.wait([self.service.vetting])
+
+    def _show(self, fresh: list[Run]) -> tuple[tuple[str, ...], str]:
+        """Runs that came from a file: their ids, and what is odd about them."""
+        whys = []
+        for run in fresh:
+            if problem := foreign(run, self.service.cards.get(run.started.experiment)):
+                whys.append(problem)
+            self.service.runs[run.id] = run
+            for m in run.messages():
+                self.say(replace(m, arrays={}) if isinstance(m, Checkpoint) else m)
+        return tuple(r.id for r in fresh), "; ".join(whys)

@@ -1,0 +1,180 @@
+"""The state folder: journals of living and dead processes, and the lock that tells them apart."""
+
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from engine.messages import Changed, Checkpoint, Rows, Started, Status
+from engine.running.runs import replayed
+from engine.sessions import journal, saver, session, state
+from engine.sessions.lock import Held, Lock, beside, is_free
+from tests.engine.sessions.streams import plain_run, same
+
+
+def dead(root, run, parts, process="1-dead"):
+    """What a process left: `parts` are journals' names and messages."""
+    where = root / "journals" / process / run
+    where.mkdir(parents=True)
+    (where.parent / state.LOCK).touch()
+    for name, messages in parts.items():
+        with journal.Writer(where / f"{name}.journal") as w:
+            for m in messages:
+                w.append(m)
+    return where
+
+
+def test_one_journal_is_one_run_again_and_can_be_saved(tmp_path):
+    run = plain_run("a")
+    where = dead(
+        tmp_path, "a", {"0": [run[0], run[0], *run[1:]]}
+    )  # begun twice: a job that went on
+    got = state.recover(where)
+    assert isinstance(got[0], Started) and sum(isinstance(m, Started) for m in got) == 1
+    saver.save(tmp_path / "s.h5", [replayed(got, "a").messages()])
+    session.build(tmp_path / "t.h5", [replayed(run, "a").messages()])
+    (mine,), (theirs,) = (session.read(tmp_path / n).runs for n in ("s.h5", "t.h5"))
+    kinds = [type(m) for m in theirs]
+    assert [type(m) for m in mine] == kinds and Checkpoint in kinds and Rows in kinds
+    for a, b in zip(mine, theirs, strict=True):
+        assert same(a, b), (a, b)
+    state.discard(where)
+    assert os.listdir(tmp_path / "journals") == []
+
+
+def started(stacks):
+    (begun, *_) = plain_run("a")
+    members = {"seed": np.arange(2 * len(stacks))}
+    return Started(**{**vars(begun), "stacks": stacks, "members": members})
+
+
+def rows(first, steps):
+    steps = np.asarray(steps)
+    return Rows("a", "loss", first, steps, np.tile(steps[:, None], (1, 2)).astype(float))
+
+
+@pytest.mark.parametrize(
+    ("ends", "expected"),
+    [
+        ((None, None), None),
+        (("done", None), None),
+        (("done", "paused"), None),
+        (("done", "done"), "done"),
+        (("done", "failed"), "failed"),
+        (("stopped", "done"), "stopped"),
+    ],
+)
+def test_stacks_come_together_and_the_run_has_ended_when_all_have(tmp_path, ends, expected):
+    begun = started((0, 2))
+    change = Changed("a", 3, "lr", 0.5)
+    parts = {
+        str(first): [
+            begun,
+            change,
+            rows(first, [0, 1, 2]),
+            Checkpoint("a", 2, first, {"params/W": np.ones((2, 3))}),
+            *([Status("a", end, 2)] if end else []),
+        ]
+        for first, end in zip((0, 2), ends, strict=True)
+    }
+    where = dead(tmp_path, "a", parts | {state.PAST: [begun, rows(0, [0]), Status("a", "done", 9)]})
+    got = state.recover(where)
+    assert sum(isinstance(m, Changed) for m in got) == 1
+    run = replayed(got, "b")
+    assert run.status.state == (expected or "paused")
+    for first in (0, 2):
+        (r,) = [r for r in run.trace_rows() if r.first == first]
+        assert r.steps.tolist() == [0, 1, 2]
+        assert run.checkpoints[(first, 2)]["params/W"].shape == (2, 3)
+
+
+def test_orphans_are_listed_latest_first_and_only_the_dead(tmp_path):
+    for i, name in enumerate("abc"):
+        where = dead(tmp_path, name, {"0": plain_run(name, steps=10 * (i + 1))}, f"{i}-x")
+        os.utime(where / "0.journal", (1000 + i, 1000 + i))
+    alive = state.Journals(tmp_path)
+    with journal.Writer(state.stack_journal(alive.of("d"), 0)) as w:
+        for m in plain_run("d"):
+            w.append(m)
+    dead(tmp_path, "nothing", {"0": []}, "7-x")  # not even which run
+    (tmp_path / "journals" / "notes.txt").write_text("x")
+    found = state.orphans(tmp_path)
+    assert [(os.path.basename(o.path), o.steps, o.last) for o in found] == [
+        ("c", 30, 1002), ("b", 20, 1001), ("a", 10, 1000),
+    ]  # fmt: skip
+    assert not (tmp_path / "journals" / "7-x").exists()
+    assert all(o.preview.shape[1] <= state.POINTS for o in found)
+    alive.close(discard_all=False)
+    assert len(state.orphans(tmp_path)) == 4
+
+
+def test_a_run_whose_worker_still_writes_is_not_offered_yet(tmp_path):
+    where = dead(tmp_path, "a", {"0": plain_run("a")})
+    with journal.Writer(where / "0.journal"):
+        assert state.orphans(tmp_path) == []
+    assert len(state.orphans(tmp_path)) == 1
+
+
+def test_a_folder_that_is_about_to_get_its_lock_is_left_alone(tmp_path):
+    where = dead(tmp_path, "a", {"0": plain_run("a")})
+    (where.parent / state.LOCK).unlink()
+    assert state.orphans(tmp_path) == []
+    os.utime(where.parent, (time.time() - 2 * state.FRESH,) * 2)
+    assert len(state.orphans(tmp_path)) == 1
+
+
+def test_forgetting_a_run_leaves_the_others(tmp_path):
+    mine = state.Journals(tmp_path)
+    for name in "ab":
+        mine.remember(name, plain_run(name))
+    mine.forget("a")
+    mine.forget("never")
+    assert sorted(p.name for p in mine.own.iterdir()) == ["b", "lock"]
+    mine.close(discard_all=True)
+    assert os.listdir(tmp_path / "journals") == []
+
+
+def test_a_lock_names_its_holder_and_a_killed_holder_has_none(tmp_path):
+    path = tmp_path / "lock"
+    program = "import sys, time; from engine.sessions.lock import Lock; l = Lock(sys.argv[1]); print('has', flush=True); time.sleep(60)"
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout.readline() == "has\n"
+        began = time.monotonic()
+        with pytest.raises(Held) as caught:
+            Lock(path)
+        assert time.monotonic() - began < 1
+        assert caught.value.who == f"process {process.pid} on {os.uname().nodename}"
+        assert not is_free(str(path))
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+    mine = Lock(path)
+    with pytest.raises(Held, match=f"process {os.getpid()} on"):
+        Lock(path)
+    mine.release()
+    mine.release()
+    assert not path.exists()
+
+
+def test_a_lock_lies_beside_the_file_that_a_link_means(tmp_path):
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "s.lemma.h5").touch()
+    (tmp_path / "s.lemma.h5").symlink_to(tmp_path / "far" / "s.lemma.h5")
+    assert beside(str(tmp_path / "s.lemma.h5")) == str(tmp_path / "far" / ".s.lemma.h5.lock")
+
+
+def test_a_lock_file_that_lies_about_its_holder_is_plain_words(tmp_path):
+    path = tmp_path / "lock"
+    mine = Lock(path)
+    for text in ("", "[1]", '{"host": "a\\u202eb\\n", "pid": "x"}', "{" * 2000):
+        path.write_text(text)
+        with pytest.raises(Held, match=r"^process \? on [ab?]+$"):
+            Lock(path)
+    mine.release()

@@ -1,0 +1,226 @@
+"""What a worker can do to a run, and what a person is told and when: R3 to R7 of README.md.
+
+Times are taken where they only bound what this code decides: a second on a busy machine is added to each.
+"""
+
+import asyncio
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine.client import Client
+from engine.messages import Refused, Status
+from engine.running import pool
+from tests.reliability import faulty
+
+NAME = "stability/edge_of_stability"
+SMALL = {"width": 8, "steps": 600}
+BUSY = 1.0  # seconds that a loaded machine may add
+
+
+def drive(work, workers=2):
+    async def main():
+        async with Client(workers) as client:
+            said = []
+            client.listeners.append(lambda m: said.append((time.monotonic(), m)))
+            return await asyncio.wait_for(work(client, said), 120)
+
+    return asyncio.run(main())
+
+
+@pytest.fixture
+def fault(monkeypatch, tmp_path):
+    def set_fault(what, frame=40):
+        once = tmp_path / "happened"
+        monkeypatch.setenv(faulty.FAULT, f"{what}:{frame}:{once}")
+        monkeypatch.setattr(pool, "_serve", faulty.serve)
+        return once
+
+    monkeypatch.setenv("LEMMASCOPE_STATE", str(tmp_path / "state"))
+    return set_fault
+
+
+async def failure(client, run):
+    return await client.wait(
+        lambda m: isinstance(m, Status) and m.run == run.id and m.state == "failed"
+    )
+
+
+def curve(run, metric="loss"):
+    rows = next(r for r in run.trace_rows({metric}))
+    return rows.steps, rows.values
+
+
+def weights(run):
+    last = max(s for _, s in run.checkpoints)
+    return run.checkpoints[(0, last)]
+
+
+@pytest.fixture(scope="module")
+def whole():
+    """The same run, left alone."""
+
+    async def work(client, said):
+        run = await client.begin(experiment=NAME, values=SMALL, seeds=2)
+        await client.finish(run)
+        return curve(run), weights(run)
+
+    return drive(work)
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ("kill", "ended by signal 9"),
+        ("segfault", "ended by signal 11"),
+        ("exit", "ended with exit code 3"),
+        ("raise", "ZeroDivisionError: thrown"),
+    ],
+)
+def test_a_run_whose_worker_dies_says_so_at_once_and_goes_on_to_the_same_end(
+    fault, whole, what, words
+):
+    once = fault(what)
+
+    async def work(client, said):
+        run = await client.begin(experiment=NAME, values=SMALL, seeds=2)
+        status = await failure(client, run)
+        at = time.time()
+        assert words in status.why
+        assert at - once.stat().st_mtime < 0.5 + BUSY
+        await client.control(run, "resume")
+        assert (await client.finish(run)).state == "done"
+        return curve(run), weights(run)
+
+    (steps, loss), end = drive(work)
+    np.testing.assert_array_equal(steps, whole[0][0])
+    np.testing.assert_array_equal(loss, whole[0][1])
+    for k, v in whole[1].items():
+        np.testing.assert_array_equal(end[k], v)
+
+
+def test_other_runs_go_on(fault):
+    fault("kill")
+
+    async def work(client, said):
+        first = await client.begin(experiment=NAME, values=SMALL, seeds=2)
+        second = await client.begin(experiment=NAME, values=SMALL | {"lr": 0.1}, seeds=2)
+        ends = await asyncio.gather(*(client.finish(r) for r in (first, second)))
+        return sorted(s.state for s in ends)
+
+    assert drive(work) == ["done", "failed"]
+
+
+@pytest.mark.parametrize("what", ["stop", "hold"])
+def test_a_worker_that_does_not_answer_is_told_in_two_seconds_and_stop_ends_it_in_one(fault, what):
+    once = fault(what)
+
+    async def work(client, said):
+        run = await client.begin(experiment=NAME, values=SMALL, seeds=2)
+        told = await client.wait(lambda m: isinstance(m, Refused) and m.run == run.id)
+        assert "has not answered" in told.why and "Stop ends it now" in told.why
+        assert time.time() - once.stat().st_mtime < 2.25 + BUSY
+        began = time.monotonic()
+        await client.control(run, "cancel")
+        assert (await client.finish(run)).state == "cancelled"
+        assert time.monotonic() - began < 1 + BUSY
+        again = await client.begin(experiment=NAME, values=SMALL, seeds=1)
+        assert (await client.finish(again)).state == "done"
+
+    drive(work, workers=1)
+
+
+def test_a_worker_that_is_busy_is_not_taken_for_dead_and_stop_ends_it_all_the_same(fault):
+    once = fault("sleep")
+
+    async def work(client, said):
+        run = await client.begin(experiment=NAME, values=SMALL, seeds=2)
+        while not once.exists():
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(3)
+        assert not [m for _, m in said if isinstance(m, Refused)]
+        began = time.monotonic()
+        await client.control(run, "cancel")
+        assert (await client.finish(run)).state == "cancelled"
+        assert time.monotonic() - began < 1 + BUSY
+
+    drive(work, workers=1)
+
+
+def test_a_worker_that_stays_silent_is_ended_and_its_run_can_go_on(fault, monkeypatch):
+    monkeypatch.setattr("engine.running.crew.DEAD", 2.5)
+    fault("stop")
+
+    async def work(client, said):
+        run = await client.begin(experiment=NAME, values=SMALL, seeds=2)
+        status = await failure(client, run)
+        assert "did not answer for 2.5 s and was ended; resume" in status.why.replace(")", "")
+        await client.control(run, "resume")
+        assert (await client.finish(run)).state == "done"
+
+    drive(work, workers=1)
+
+
+@pytest.mark.parametrize(("what", "size"), [("memory", "400 GB"), ("array", "745. GiB")])
+def test_memory_that_is_not_there_is_a_sentence_with_its_size(fault, what, size, monkeypatch):
+    monkeypatch.setenv("LEMMASCOPE_MEMORY", "4")
+    fault(what)
+
+    async def work(client, said):
+        run = await client.begin(experiment=NAME, values=SMALL, seeds=2)
+        pids = [w.pid for w in client.service.crew.all]
+        status = await failure(client, run)
+        assert f"there is not enough memory: {size} were asked for at once" in status.why
+        assert [w.pid for w in client.service.crew.all][: len(pids)] == pids  # nobody died of it
+        if os.path.exists("/proc/self/oom_score_adj"):
+            mine, theirs = (
+                int(Path(f"/proc/{pid}/oom_score_adj").read_text())
+                for pid in (os.getpid(), pids[0])
+            )
+            assert theirs > mine
+
+    drive(work)
+
+
+def test_a_lost_device_gives_its_worker_up_and_offers_the_processor(fault):
+    fault("device")
+
+    async def work(client, said):
+        run = await client.begin(experiment=NAME, values=SMALL, seeds=2, device="cuda:0")
+        pids = {w.pid for w in client.service.crew.all}
+        status = await failure(client, run)
+        assert "cuda:0 does not answer any more" in status.why and "on the CPU" in status.why
+        step = max(s for _, s in run.checkpoints)
+        branch = await client.begin(
+            experiment=NAME, values=SMALL, seeds=2, parent=run.id, parent_step=step
+        )
+        assert (await client.finish(branch)).state == "done"
+        assert {w.pid for w in client.service.crew.all} != pids
+        assert not client.service.crew.deaths
+
+    drive(work)
+
+
+def test_numbers_that_are_no_more_stop_a_run_and_leave_its_last_sound_state(fault, whole):
+    fault("nan")
+
+    async def work(client, said):
+        run = await client.begin(experiment=NAME, values=SMALL, seeds=2)
+        status = await client.finish(run)
+        assert status.state == "stopped" and status.step < 600
+        assert np.isnan(curve(run)[1][-1]).all()
+        step = max(s for _, s in run.checkpoints)
+        assert step < status.step
+        assert f"step {step} still had finite numbers" in status.why
+        branch = await client.begin(
+            experiment=NAME, values=SMALL, seeds=2, parent=run.id, parent_step=step
+        )
+        assert (await client.finish(branch)).state == "done"
+        assert not [m for _, m in said if isinstance(m, Refused)]
+        return curve(branch)
+
+    _, loss = drive(work)
+    np.testing.assert_array_equal(loss, whole[0][1])
