@@ -10,15 +10,14 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from desktop.requests import Requests, Sender
-from desktop.runs import ACTIVE, OVER, Run
+from desktop.runs import ACTIVE, OVER
 from desktop.store import Store
-from desktop.values import Values, branch_of, random_value, repeats
+from desktop.values import Values, random_value, repeats
 from engine.messages import Control
 from engine.spec import Knob, Value
 
@@ -312,41 +311,6 @@ class Lab(Values, Requests, QObject):
             self.link.send(Control(run.id, "pause"))
         else:
             self.link.send(Control(run.id, "resume"))
-
-    def step(self, steps: int) -> None:
-        run = self.store.run()
-        if run is None or run.state in ("done", "stopped"):
-            return
-        if run.state in ACTIVE:
-            self.link.send(Control(run.id, "pause"))
-        else:
-            self.link.send(Control(run.id, "step", steps=steps))
-
-    def cancel(self) -> None:
-        run = self.store.run()
-        if run is not None and run.state not in OVER:
-            self.link.send(Control(run.id, "cancel"))
-
-    def branch(self, run_id: str, at: float | None) -> None:
-        """A new run from the checkpoint at or before a step; the parent stays as a ghost."""
-        run = self.store.runs.get(run_id)
-        steps = run.full_checkpoints() if run else []
-        if run is None or not steps:
-            self.store.notice.emit("info", "There is no checkpoint to branch from yet.")
-            return
-        self._branch(run, max([s for s in steps if at is None or s <= at], default=steps[0]))
-
-    def _branch(self, run: Run, step: int, device: str = "", paused: bool = True) -> None:
-        start = branch_of(run, step, uuid.uuid4().hex[:12])
-        start = replace(start, device=device or start.device, paused=paused)
-        if run.state not in OVER:
-            self.link.send(Control(run.id, "pause"))
-        self.store.ghost_quietly(run.id)
-        branch = self.store.request(start)
-        branch.label = f"{run.shown_name} from step {step}"
-        self.store.set_modified(True)
-        self.store.select(start.run)
-        self.link.send(start)
 
     def open_file(self, path: str) -> None:
         self.auto_start = False  # the file says what to show

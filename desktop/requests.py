@@ -1,11 +1,14 @@
-"""What is asked of the engine without regard to the controls: files, recovery, users' own experiments. No Qt."""
+"""What is asked of the engine without regard to the controls: steps, branches, files, recovery, users' own experiments. No Qt."""
 
 from __future__ import annotations
 
+import uuid
+from dataclasses import replace
 from typing import Protocol
 
-from desktop.runs import ACTIVE
+from desktop.runs import ACTIVE, OVER, Run
 from desktop.store import Store
+from desktop.values import branch_of
 from engine.messages import Allow, Control, Describe, Discard, Message, Open, Save
 
 
@@ -30,6 +33,41 @@ class Requests:
 
     def stop(self, run_id: str) -> None:
         self.link.send(Control(run_id, "cancel"))
+
+    def step(self, steps: int) -> None:
+        run = self.store.run()
+        if run is None or run.state in ("done", "stopped"):
+            return
+        if run.state in ACTIVE:
+            self.link.send(Control(run.id, "pause"))
+        else:
+            self.link.send(Control(run.id, "step", steps=steps))
+
+    def cancel(self) -> None:
+        run = self.store.run()
+        if run is not None and run.state not in OVER:
+            self.link.send(Control(run.id, "cancel"))
+
+    def branch(self, run_id: str, at: float | None) -> None:
+        """A new run from the checkpoint at or before a step; the parent stays as a ghost."""
+        run = self.store.runs.get(run_id)
+        steps = run.full_checkpoints() if run else []
+        if run is None or not steps:
+            self.store.notice.emit("info", "There is no checkpoint to branch from yet.")
+            return
+        self._branch(run, max([s for s in steps if at is None or s <= at], default=steps[0]))
+
+    def _branch(self, run: Run, step: int, device: str = "", paused: bool = True) -> None:
+        start = branch_of(run, step, uuid.uuid4().hex[:12])
+        start = replace(start, device=device or start.device, paused=paused)
+        if run.state not in OVER:
+            self.link.send(Control(run.id, "pause"))
+        self.store.ghost_quietly(run.id)
+        branch = self.store.request(start)
+        branch.label = f"{run.shown_name} from step {step}"
+        self.store.set_modified(True)
+        self.store.select(start.run)
+        self.link.send(start)
 
     def delete(self, run_id: str) -> None:
         """Out of the list; what still trains stops."""
