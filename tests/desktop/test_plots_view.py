@@ -1,59 +1,25 @@
-"""Plots as a person meets them: what is drawn how, ranges, crosshair, hand and keyboard, words and tables."""
+"""Plots as a person sees them: what is drawn how, what hostile data do, ranges, words and tables."""
 
 import math
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
-from PySide6.QtGui import QColor, QContextMenuEvent, QImage, QMouseEvent, QWheelEvent
-from PySide6.QtTest import QTest
+from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QApplication
 
 from desktop import theme
 from desktop.plots import paper
-from desktop.plots.base import Measured, PlotView, Theory, make_plot
+from desktop.plots.base import Measured, PlotView, Theory
 from desktop.plots.curves import INVALID_DASHES, THEORY_DASHES
-from desktop.plots.marks import Band, Line, Points
+from desktop.plots.marks import Band
+from tests.desktop.plotting import lines, measured, plot_maker, shown_labels, trace
 
 KINDS = ("scalar", "modes", "profile", "spectrum", "matrix", "sweep")
 
 
 @pytest.fixture
 def plot(qtbot):
-    theme.apply(QApplication.instance(), "light")
-
-    def make(kind="scalar", **kw):
-        given = dict(title="Sharpness", x_label="step", y_label="sharpness λ₁") | kw
-        p = make_plot(kind, **given)
-        qtbot.addWidget(p)
-        p.resize(640, 400)
-        with qtbot.waitExposed(p):
-            p.show()
-        return p
-
-    return make
-
-
-def trace(steps=50, members=5, k=1, seed=0, start=10.0):
-    r = np.random.default_rng(seed)
-    x = np.arange(steps, dtype=float) * 10
-    values = start + r.normal(size=(steps, members, k)).cumsum(0) / 10
-    return x, values
-
-
-def measured(role="live", colour=0, label="η = 0.1", **kw):
-    x, v = trace(**{k: w for k, w in kw.items() if k in ("steps", "members", "k", "seed", "start")})
-    rest = {k: w for k, w in kw.items() if k in ("parts", "members_shown")}
-    return Measured(x, v, colour, label, role, seeds=v.shape[1], **rest)
-
-
-def lines(p):
-    return [m for m in p.content.marks if isinstance(m, Line)]
-
-
-def shown_labels(p):
-    p.grab()
-    return [placed.tag.text for placed in p.layout_memory.placed]
+    return plot_maker(qtbot)
 
 
 # --- marks ---
@@ -322,143 +288,6 @@ def test_set_scale_goes_to_decades_and_back(plot):
     assert p.range == before
 
 
-def wheel(p, at, notches=1, modifiers=Qt.KeyboardModifier.NoModifier):
-    event = QWheelEvent(
-        QPointF(at),
-        QPointF(p.mapToGlobal(at)),
-        QPoint(),
-        QPoint(0, 120 * notches),
-        Qt.MouseButton.NoButton,
-        modifiers,
-        Qt.ScrollPhase.NoScrollPhase,
-        False,
-    )
-    QApplication.sendEvent(p, event)
-
-
-def test_wheel_zooms_about_the_pointer_and_double_click_fits_again(plot):
-    p = plot()
-    p.set_measured("1", measured())
-    p.refresh()
-    p.grab()
-    whole, changes = list(p.range), []
-    p.follow_changed.connect(changes.append)
-    at = p.layout_memory.frame.rect.center().toPoint()
-    under = p.frame().x_of(at.x())
-    wheel(p, at, 3)
-    assert not p.following and changes == [False] and p._fit_button.isVisible()
-    assert p.range[1] - p.range[0] == pytest.approx((whole[1] - whole[0]) / 1.2**3)
-    assert p.range[2:] == whole[2:]
-    assert p.frame().x_of(at.x()) == pytest.approx(under)
-    p.set_measured("1", measured(steps=80))
-    p.refresh()
-    assert p.range[1] < 490  # new data do not take the view away
-    QTest.mouseDClick(p, Qt.MouseButton.LeftButton, pos=at)
-    assert p.following and changes == [False, True] and p.range[1] > 790
-    before = list(p.range)
-    wheel(p, at, 2, Qt.KeyboardModifier.ControlModifier)
-    assert p.range[3] - p.range[2] < before[3] - before[2] and p.range[:2] == before[:2]
-
-
-def move(p, at, buttons=Qt.MouseButton.NoButton):
-    event = QMouseEvent(
-        QEvent.Type.MouseMove,
-        QPointF(at),
-        QPointF(p.mapToGlobal(at)),
-        Qt.MouseButton.NoButton,
-        buttons,
-        Qt.KeyboardModifier.NoModifier,
-    )
-    QApplication.sendEvent(p, event)
-
-
-def test_dragging_pans(plot):
-    p = plot()
-    p.set_measured("1", measured())
-    p.refresh()
-    p.grab()
-    f, at = p.frame(), p.layout_memory.frame.rect.center().toPoint()
-    QTest.mousePress(p, Qt.MouseButton.LeftButton, pos=at)
-    move(p, at + QPoint(50, 0), Qt.MouseButton.LeftButton)
-    QTest.mouseRelease(p, Qt.MouseButton.LeftButton, pos=at + QPoint(50, 0))
-    assert p.range[0] == pytest.approx(f.x0 - 50 * (f.x1 - f.x0) / f.width)
-
-
-# --- crosshair ---
-
-
-def test_the_crosshair_goes_by_mouse_to_the_nearest_reading_and_leaves(plot):
-    p = plot()
-    p.set_measured("1", measured())
-    p.refresh()
-    p.grab()
-    heard = []
-    p.crosshair_moved.connect(heard.append)
-    f = p.layout_memory.frame
-    move(p, QPoint(round(f.px(253.0)), int(f.top + 30)))
-    assert heard == [250.0] and p.crosshair.x == 250.0
-    QApplication.sendEvent(p, QEvent(QEvent.Type.Leave))
-    assert p.crosshair.x is None and len(heard) == 2 and math.isnan(heard[1])
-
-
-def test_the_crosshair_goes_by_key_from_reading_to_reading(plot):
-    p = plot()
-    p.set_measured("1", measured())
-    p.refresh()
-    p.setFocus()
-    heard = []
-    p.crosshair_moved.connect(heard.append)
-    for key in (Qt.Key.Key_Home, Qt.Key.Key_Right, Qt.Key.Key_Right, Qt.Key.Key_Left):
-        QTest.keyClick(p, key)
-    QTest.keyClick(p, Qt.Key.Key_Right, Qt.KeyboardModifier.ShiftModifier)
-    QTest.keyClick(p, Qt.Key.Key_End)
-    QTest.keyClick(p, Qt.Key.Key_Right)  # nowhere to go
-    assert heard == [0.0, 10.0, 20.0, 10.0, 110.0, 490.0]
-    _, v = trace()
-    said = float(np.median(v[-1, :, 0]))
-    assert f"step 490; η = 0.1 {said:.3f}" in p.accessibleDescription()
-    QApplication.sendEvent(p, QEvent(QEvent.Type.Leave))
-    assert p.crosshair.x == 490.0  # put there by key, it stays
-    QTest.keyClick(p, Qt.Key.Key_Escape)
-    assert p.crosshair.x is None
-
-
-def test_the_crosshair_of_another_plot_is_silent(plot):
-    p = plot()
-    p.set_measured("1", measured())
-    p.refresh()
-    heard = []
-    p.crosshair_moved.connect(heard.append)
-    p.set_crosshair(120.0)
-    assert p.crosshair.x == 120.0 and heard == []
-    p.set_crosshair(math.nan)
-    assert p.crosshair.x is None
-
-
-def test_readings_give_value_and_theory(plot):
-    p = plot()
-    p.set_measured("1", measured())
-    p.set_theory("1", "t", Theory(np.array([0.0, 490.0]), np.array([[0.0], [49.0]]), "t", True, ""))
-    p.refresh()
-    (r,) = p.readings(120.0)
-    _, v = trace()
-    assert r.value == np.median(v[12, :, 0]) and r.theory == pytest.approx(12.0)
-
-
-def test_the_menu_is_asked_for_by_mouse_and_by_key(plot):
-    p = plot()
-    heard = []
-    p.menu_requested.connect(lambda: heard.append(p.menu_position()))
-    at = QPoint(30, 40)
-    QApplication.sendEvent(
-        p, QContextMenuEvent(QContextMenuEvent.Reason.Mouse, at, p.mapToGlobal(at))
-    )
-    QApplication.sendEvent(
-        p, QContextMenuEvent(QContextMenuEvent.Reason.Keyboard, at, p.mapToGlobal(at))
-    )
-    assert heard == [p.mapToGlobal(at), p.mapToGlobal(p.rect().center())]
-
-
 # --- tables and words ---
 
 
@@ -517,129 +346,3 @@ def test_the_theme_recolours_what_is_drawn(plot):
     corner = p.grab().toImage().pixelColor(2, 2)
     assert corner == QColor(theme.tokens().surface)
     theme.apply(QApplication.instance(), "light")
-
-
-# --- profile, histogram, matrix, sweep ---
-
-
-def test_a_profile_marks_its_few_points(plot):
-    p = plot("profile")
-    p.set_measured("1", measured(steps=20))
-    p.refresh()
-    (points,) = [m for m in p.content.marks if isinstance(m, Points)]
-    assert points.low is not None
-    p.set_measured("1", measured(steps=200))
-    p.refresh()
-    assert not [m for m in p.content.marks if isinstance(m, Points)]
-
-
-def test_a_histogram_is_a_density_and_follows_the_last_reading(plot):
-    p = plot("spectrum")
-    r = np.random.default_rng(0)
-    values = np.stack(
-        [np.full((4, 500), np.nan), r.normal(size=(4, 500)), np.full((4, 500), np.nan)]
-    )
-    p.set_measured("1", Measured(np.arange(3.0), values, 0, "", "live", seeds=4))
-    grid = np.linspace(-4, 4, 200)
-    normal = np.exp(-(grid**2) / 2) / math.sqrt(2 * math.pi)
-    p.set_theory("1", "n", Theory(grid, normal[:, None], "Gauss", True, ""))
-    p.refresh()
-    h = p.histograms["1"]
-    assert h.count == 2000 and (h.density * np.diff(h.edges)).sum() == pytest.approx(1)
-    # each bin's count against the theory's, within four standard errors and four more where hardly any are expected
-    for a, b, d in zip(h.edges[:-1], h.edges[1:], h.density, strict=True):
-        expected = 0.5 * (math.erf(b / math.sqrt(2)) - math.erf(a / math.sqrt(2)))
-        assert abs(d * (b - a) - expected) * 2000 <= 4 * math.sqrt(expected * 2000) + 4
-    assert "measured, 4 seeds, 2000 values" in shown_labels(p)
-
-
-def test_a_log_histogram_is_per_decade_and_counts_what_it_cannot_show(plot):
-    p = plot("spectrum", x_scale="log")
-    r = np.random.default_rng(1)
-    positive = 10 ** r.uniform(-3, 0, size=(1, 1, 3000))
-    values = np.concatenate([positive, np.full((1, 1, 1000), -0.5)], axis=2)
-    p.set_measured("1", Measured(np.array([0.0]), values, 0, "", "live"))
-    grid = np.geomspace(1e-3, 1, 50)
-    p.set_theory("1", "u", Theory(grid, (0.75 / (3 * grid * math.log(10)))[:, None], "u", True, ""))
-    p.refresh()
-    h = p.histograms["1"]
-    # log-uniform over three decades: 3000 of the 4000 values, a quarter per decade
-    assert (h.density * np.diff(h.edges)).sum() == pytest.approx(0.75)
-    assert np.median(h.density) == pytest.approx(0.25, rel=0.2)
-    _, density = p.density_of(p.theory["1", "u"])
-    assert np.allclose(density, 0.25)
-    assert h.hidden == 1000
-    assert any("1000 ≤ 0 hidden" in s for s in shown_labels(p))
-
-
-def test_a_matrix_shows_mean_theory_and_difference(plot):
-    p = plot("matrix")
-    r = np.random.default_rng(0)
-    members = r.normal(size=(1, 5, 6))
-    p.set_shape(2, 3)
-    p.set_measured("1", Measured(np.array([0.0]), members, 0, "", "live", seeds=5))
-    p.set_theory("1", "t", Theory(np.array([0.0]), np.arange(6.0)[None], "Γ⁻¹", True, ""))
-    p.refresh()
-    p.grab()
-    mean = members[0].mean(0).reshape(2, 3)
-    assert np.allclose(p.maps[0].values, mean)
-    assert np.allclose(p.maps[2].values, mean - np.arange(6.0).reshape(2, 3))
-    assert (p.maps[0].low, p.maps[0].high) == (p.maps[1].low, p.maps[1].high)  # one scale for both
-    assert p.maps[2].low == -p.maps[2].high
-    headers, rows = p.table()
-    assert headers == ["row", "column", "measured, 5 seeds", "theory Γ⁻¹", "difference"]
-    assert len(rows) == 6 and rows[5][:2] == [2, 3] and rows[5][3] == 5.0
-    QTest.keyClick(p, Qt.Key.Key_Down)
-    QTest.keyClick(p, Qt.Key.Key_Down)
-    QTest.keyClick(p, Qt.Key.Key_Right)
-    assert p.cell == (1, 1) and "row 2, column 2" in p.accessibleDescription()
-    m = p.maps[1].rect
-    move(p, QPoint(int(m.right() - 3), int(m.top() + 3)))
-    assert p.cell == (0, 2)
-
-
-def test_a_matrix_waits_for_its_shape_and_survives_nan(plot):
-    p = plot("matrix")
-    values = np.array([[[1.0, np.nan, 3.0, 4.0]]])
-    p.set_shape(3, 3)
-    p.set_measured("1", Measured(np.array([0.0]), values, 0, "", "live"))
-    p.refresh()
-    assert p.content.empty
-    p.set_shape(2, 2)
-    p.refresh()
-    p.grab()
-    assert p.maps[0].values[1, 1] == 4 and np.isnan(p.maps[0].values[0, 1])
-
-
-def test_colours_of_a_matrix_are_cividis_in_the_picture(plot):
-    p = plot("matrix")
-    p.set_shape(1, 2)
-    p.set_measured("1", Measured(np.array([0.0]), np.array([[[0.0, 1.0]]]), 0, "", "live"))
-    p.refresh()
-    picture: QImage = p.grab().toImage()
-    r = p.maps[0].rect
-    left = picture.pixelColor(int(r.left() + 0.25 * r.width()), int(r.center().y()))
-    right = picture.pixelColor(int(r.left() + 0.75 * r.width()), int(r.center().y()))
-    assert left.name().upper() == "#00224E" and right.name().upper() == "#FEE838"
-
-
-def test_an_exponent_is_a_guide_through_the_points(plot):
-    p = plot("sweep", x_scale="log", y_scale="log", x_label="width n", title="", y_label="gap")
-    x = np.array([16.0, 64, 256, 1024])
-    values = (5 / x)[:, None, None] * np.ones((1, 3, 1))
-    p.set_measured("1", Measured(x, values, 0, "", "live", seeds=3))
-    guide = Theory(np.zeros(0), np.zeros((0, 1)), "", True, "", kind="exponent", exponent=-1.0)
-    p.set_theory("1", "e", guide)
-    p.refresh()
-    line = lines(p)[-1]
-    assert np.allclose(np.diff(line.y) / np.diff(line.x), -1)
-    assert np.allclose(10**line.y * 10**line.x, 5)
-    labels = shown_labels(p)
-    assert "theory slope −1.00" in labels and "measured, 3 seeds, slope −1.00 ± 0.00" in labels
-    assert [h for h in p.table()[0] if "theory" in h] == []  # a guide is no datum
-    assert len([m for m in p.content.marks if isinstance(m, Points)]) == 1
-
-
-def test_an_unknown_kind_is_named():
-    with pytest.raises(ValueError, match="no plot for pie; there are scalar"):
-        make_plot("pie")

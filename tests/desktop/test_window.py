@@ -1,19 +1,17 @@
-import pytest
-from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
-from PySide6.QtGui import QDropEvent
-from PySide6.QtWidgets import QDialog, QFileDialog, QMessageBox
+"""The window with a cardboard engine: what it says, asks for and shows as runs and values change."""
 
-from desktop import theme
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import Qt
+
+import desktop.window
 from engine.messages import (
     Changed,
     Control,
-    Judged,
-    Open,
     Opened,
     Predict,
     Refused,
-    Rows,
-    Save,
     Saved,
     Start,
     Status,
@@ -25,6 +23,11 @@ from tests.desktop.parts import make_window, settle
 @pytest.fixture
 def window(qtbot, tmp_path):
     return make_window(qtbot, tmp_path)
+
+
+def test_what_is_tested_is_what_stands_here():
+    """An `__init__.py` beside this file would make `desktop` this folder, and an installed window the one that is tested."""
+    assert Path(desktop.window.__file__) == Path(__file__).parents[2] / "desktop" / "window.py"
 
 
 def test_before_the_engine_answers_the_window_says_that_it_is_warming_up(qtbot, tmp_path):
@@ -262,170 +265,6 @@ def test_text_from_a_file_is_plain(window):
     assert "\u202e" not in window.notice.text.text() and "\x07" not in window.notice.text.text()
 
 
-# --- files ---
-
-
-def test_saving_asks_for_a_place_once_and_not_by_a_nested_loop(window, qtbot, tmp_path):
-    window.registry.run("file.save")
-    (dialog,) = window.findChildren(QFileDialog)
-    path = str(tmp_path / "mine")
-    dialog.fileSelected.emit(path)
-    dialog.close()
-    save = window.link.of(Save)[-1]
-    assert save.path == path + ".lemma.h5"
-    assert save.runs == (window.store.current,)
-    assert window.store.path == save.path
-    window.registry.run("file.save")
-    assert len(window.link.of(Save)) == 2
-    assert not window.isWindowModified()
-
-
-def test_a_session_dropped_on_the_window_is_opened(window, tmp_path):
-    path = tmp_path / "a.lemma.h5"
-    path.write_bytes(b"x")
-    data = QMimeData()
-    data.setUrls([QUrl.fromLocalFile(str(path)), QUrl.fromLocalFile(str(tmp_path / "a.txt"))])
-    event = QDropEvent(
-        QPointF(5, 5),
-        Qt.DropAction.CopyAction,
-        data,
-        Qt.MouseButton.LeftButton,
-        Qt.KeyboardModifier.NoModifier,
-    )
-    window.dropEvent(event)
-    assert [m.path for m in window.link.of(Open)] == [str(path)]
-
-
-def test_an_opened_session_is_shown_and_remembered(window, tmp_path):
-    path = tmp_path / "a.lemma.h5"
-    path.write_bytes(b"x")
-    for m in fake.stream("file1"):
-        window.link.say(m)
-    window.link.say(Opened(str(path), ("file1",)))
-    assert window.store.current == "file1"
-    assert window.settings.recent == [str(path)]
-    assert "a.lemma.h5" in window.windowTitle()
-
-
-def close(window):
-    window.close()
-    return window.isVisible()
-
-
-def test_closing_with_unsaved_runs_asks_once_without_a_dialog(window):
-    window.store.set_modified(True)
-    assert close(window)
-    assert window.notice.asking()
-    assert close(window)
-    assert window.findChildren(QMessageBox) == [] and not [
-        d for d in window.findChildren(QDialog) if d.isVisible()
-    ]
-    words = [window.notice.buttons.itemAt(i).widget().text() for i in range(3)]
-    assert words == ["Save", "Discard", "Cancel"]
-    window.notice.buttons.itemAt(2).widget().click()
-    assert not window.notice.asking() and window.isVisible()
-
-
-def test_discarding_closes(window, qtbot):
-    window.store.set_modified(True)
-    window.close()
-    with qtbot.waitSignal(window.closed):
-        window.notice.buttons.itemAt(1).widget().click()
-    assert not window.isVisible()
-
-
-def test_saving_on_the_way_out_closes_only_when_it_was_saved(window, qtbot, tmp_path):
-    window.store.path = str(tmp_path / "a.lemma.h5")
-    window.store.set_modified(True)
-    window.link.answer = False
-    window.close()
-    window.notice.buttons.itemAt(0).widget().click()
-    assert window.isVisible()
-    window.link.say(Saved(window.store.path, "no space left"))
-    assert window.isVisible() and window.store.modified
-    window.registry.run("file.save")
-    window.link.say(Saved(window.store.path))
-    assert window.isVisible()  # that save was not asked for by closing
-    window.store.set_modified(True)
-    window.close()
-    window.notice.buttons.itemAt(0).widget().click()
-    window.link.say(Saved(window.store.path))
-    assert not window.isVisible()
-
-
-def test_nothing_is_asked_when_nothing_is_lost(window):
-    assert not close(window)
-
-
-# --- looking ---
-
-
-@pytest.mark.parametrize("size", [(1280, 800), (1440, 900), (1920, 1080)])
-def test_nothing_is_cut_off(qtbot, tmp_path, size):
-    window = make_window(qtbot, tmp_path, size=size)
-    for m in fake.stream(window.store.current)[2:]:
-        window.link.say(m)
-    for _ in range(5):
-        settle(window)
-        qtbot.wait(10)
-    assert (window.width(), window.height()) == size
-    cells = window.board.cells
-    assert cells[0].plot.width() >= 360 and cells[0].plot.height() >= 240
-    for cell in cells:
-        if cell.isVisible():
-            assert window.rect().contains(
-                cell.rect().translated(cell.mapTo(window, cell.rect().topLeft()))
-            )
-            assert cell.width() >= 280
-    assert abs(window.docks["gallery"].width() - 240) <= 12
-    assert abs(window.docks["parameters"].width() - 320) <= 12
-    assert window.verdict.isVisible() and window.transport.isVisible()
-    tabbed = bool(window.tabifiedDockWidgets(window.docks["parameters"]))
-    assert tabbed == (size[1] < 860)
-
-
-def test_focus_hides_the_sides_and_brings_them_back(window):
-    window.docks["runs"].hide()
-    window.registry.run("view.focus")
-    assert not any(d.isVisible() for d in window.docks.values())
-    window.registry.run("view.focus")
-    assert window.docks["gallery"].isVisible() and not window.docks["runs"].isVisible()
-
-
-def test_present_enlarges_and_comes_back(window):
-    window.registry.run("view.present")
-    assert theme.scale() == pytest.approx(1.4)
-    window.registry.run("view.present")
-    assert theme.scale() == 1.0
-
-
-def test_themes_switch_while_running(window):
-    window.registry.run("theme.dark")
-    assert theme.tokens().name == "dark"
-    settle(window)
-    window.registry.run("theme.light")
-    assert theme.tokens().name == "light"
-    assert window.settings.text("theme") == "light"
-
-
-def test_the_place_is_remembered(qtbot, tmp_path):
-    window = make_window(qtbot, tmp_path, size=(1300, 850))
-    window.close()
-    again = make_window(qtbot, tmp_path, size=window.size().toTuple())
-    assert again.settings.blob("geometry").size() > 0
-
-
-def test_the_crosshair_stands_at_the_same_step_in_every_plot(window):
-    for m in fake.stream(window.store.current)[2:]:
-        window.link.say(m)
-    settle(window)
-    cells = window.board.cells
-    cells[0].plot.crosshair_moved.emit(50.0)
-    assert window.board.at == 50.0
-    assert [c.plot.crosshair.x for c in cells[:3]][1:] == [50.0, 50.0]
-    assert cells[3].plot.crosshair.x is None  # over width, not over steps
-
-
 def test_branching_starts_from_the_checkpoint_before_the_crosshair(window):
     from engine.messages import Checkpoint
 
@@ -437,27 +276,3 @@ def test_branching_starts_from_the_checkpoint_before_the_crosshair(window):
     start = window.link.of(Start)[-1]
     assert (start.parent, start.parent_step, start.paused) == (run, 100, True)
     assert window.store.runs[run].role == "ghost"
-
-
-def test_frames_with_nothing_new_do_nothing(window):
-    for m in fake.stream(window.store.current)[2:]:
-        window.link.say(m)
-    settle(window)
-    fed = []
-    for cell in window.board.cells:
-        cell.plot.set_measured = lambda *a: fed.append(a)
-    for _ in range(5):
-        window.tick()
-    assert fed == []
-    window.link.say(
-        Rows(
-            window.store.current,
-            "loss",
-            0,
-            fake.rows("x", "loss", [201]).steps,
-            fake.rows("x", "loss", [201]).values,
-        )
-    )
-    window.tick()
-    assert fed
-    assert isinstance(fake.judged("x"), Judged)
