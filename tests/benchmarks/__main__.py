@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-GROUPS = ("steps", "worker", "window", "sessions", "starting")  # modules here that have `rows()`
+GROUPS = ("steps", "window", "sessions", "starting")  # modules here that have `rows()`
 
 
 def machine() -> str:
