@@ -7,8 +7,27 @@ import pytest
 import torch
 
 from engine.experiments.in_context import linear_attention as la
+from engine.running.random import Rng
 
 SETTINGS = [{}, {"d": 1, "prompt_length": 1}, {"d": 8, "prompt_length": 5, "noise": 2.0}]
+
+
+@pytest.mark.parametrize("values", SETTINGS)
+def test_contexts_are_the_second_moments_of_the_tokens(values):
+    """C = eᵀe/N of e = (x, y), token by token: the same x, w and noise, y = w·x + σ ε written out."""
+    hp, count, N = la.HP.of(values), 7, 9
+    C, w = la.contexts(hp, Rng(3, "draw", dtype=torch.float64), count, N)
+    rng = Rng(3, "draw", dtype=torch.float64)
+    tasks, drawn = rng.normal(count, hp.d), rng.normal(count, N, hp.d + 1)
+    for task in range(count):
+        literal = torch.zeros(hp.d + 1, hp.d + 1, dtype=torch.float64)
+        for i in range(N):
+            x, epsilon = drawn[task, i, : hp.d], drawn[task, i, hp.d]
+            y = tasks[task] @ x + hp.noise * epsilon
+            e = torch.cat([x, y[None]])
+            literal += torch.outer(e, e) / N
+        torch.testing.assert_close(C[task], literal, rtol=1e-12, atol=1e-12)
+    assert torch.equal(w, tasks)
 
 
 def prompts(hp, M, count, seed):
