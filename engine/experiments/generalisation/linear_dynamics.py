@@ -126,6 +126,8 @@ RESOLVED = Assumption(
     lambda hp: abs(hp.n / hp.d - 1) > 0.2 or hp.lr * hp.steps <= hp.d**2 / 40,
 )
 
+SQUARES = "loss ½‖y − Xw‖², time η·step; errors are mean squares without the ½, on noisy labels"
+
 EXPERIMENT = Experiment(
     name="generalisation/linear_dynamics",
     title="Train and test curves of linear networks are exact",
@@ -153,7 +155,7 @@ EXPERIMENT = Experiment(
             "Marchenko–Pastur",
             "advani20",
             assumptions=(STABLE,),
-            convention="loss ½‖y − Xw‖², time η·step",
+            convention=SQUARES,
         ),
         Prediction(
             "train",
@@ -162,7 +164,7 @@ EXPERIMENT = Experiment(
             "Marchenko–Pastur",
             "advani20",
             assumptions=(STABLE,),
-            convention="loss ½‖y − Xw‖², time η·step",
+            convention=SQUARES,
         ),
         Prediction(
             "test_drawn",
@@ -172,6 +174,7 @@ EXPERIMENT = Experiment(
             "advani20",
             needs="drawn",
             assumptions=(STABLE,),
+            convention=SQUARES,
         ),
     ),
     claims=(

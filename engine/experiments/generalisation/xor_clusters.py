@@ -233,13 +233,21 @@ EXPERIMENT = Experiment(
             assumptions=(TINY, WIDE),
             convention="on the noisy labels; average over the neurons' gates",
         ),
-        Prediction("chance", "test_accuracy", lambda hp, t: 0.5, "after one step ½", "xu24"),
+        Prediction(
+            "chance",
+            "test_accuracy",
+            lambda hp, t: 0.5,
+            "after one step ½",
+            "xu24",
+            convention="test accuracy: on new points, whose labels are not flipped; in fractions of 1",
+        ),
         Prediction(
             "noise_floor",
             "clean_accuracy",
             lambda hp, t: 1 - hp.flips,
             "all noisy labels fitted",
             "xu24",
+            convention="accuracy on clean labels: on the training points, by their labels before flipping",
         ),
     ),
     claims=(

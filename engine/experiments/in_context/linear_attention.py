@@ -222,6 +222,7 @@ SMALL = Assumption("small start, α² ≤ η* √d / 2", lambda hp: (
     hp.init_scale**2 <= best_step(hp) * math.sqrt(hp.d) / 2
 ))  # fmt: skip
 LEARNT = (ALIGNED, TRAINED, STABLE)
+AT_M = "noise-free query; trained at length N, at test the sum over the prompt is divided by its own length M"
 
 EXPERIMENT = Experiment(
     name="in_context/linear_attention",
@@ -258,13 +259,15 @@ EXPERIMENT = Experiment(
         Prediction("best_risk", "risk", best_risk, "one best step", "mahankali24",
                    convention="noise-free query, sum over the prompt divided by N"),
         Prediction("risk_at_M", "test_risk", lambda hp, t: risk_at(hp, hp.test_prompt_length),
-                   "one step of size η* at M", "zhang24"),
-        Prediction("best_step", "step_size", best_step, "η*", "mahankali24"),
+                   "one step of size η* at M", "zhang24", convention=AT_M),
+        Prediction("best_step", "step_size", best_step, "η*", "mahankali24",
+                   convention="step size: of the sum over the prompt divided by N; learnt, tr(G)/d"),
         Prediction("logistic", "step_size", logistic, "logistic", "zhang24",
                    assumptions=(PLAIN, ALIGNED, STABLE, SMALL), convention="loss ½ risk, time η·step"),
         Prediction("risk_of_M", "risk_by_length",
-                   lambda hp, t: [risk_at(hp, M) for M in LENGTHS], "R(M)", "zhang24"),
-        Prediction("best_matrix", "matrix", best_matrix, "η* I", "zhang24"),
+                   lambda hp, t: [risk_at(hp, M) for M in LENGTHS], "R(M)", "zhang24", convention=AT_M),
+        Prediction("best_matrix", "matrix", best_matrix, "η* I", "zhang24",
+                   convention="G: what the answer x_qᵀ G u applies to u = (1/N) Σ y_i x_i"),
     ),
     claims=(
         Claim("risk", "The late risk is that of the best single step", Late("risk"), best_risk,

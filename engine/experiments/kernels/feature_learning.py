@@ -19,6 +19,9 @@ The features' movement is divided by what the network has learnt, ‖f_t − f�
 under NTK and standard scaling and differs from width to width, and so does the way that is left to go. Divided, the
 exponents come out within 0.06; undivided, −0.42 stands for −½.
 
+Convention: the loss has the ½ and is a mean over samples, in training and as shown; the gradient is taken in the w_l. Sizes and movements of
+preactivations and of the function are root mean squares over samples and neurons.
+
 Axes: P samples, n neurons in a hidden layer, d input dimension, L weight layers.
 
 Departures from the paper:
@@ -169,7 +172,9 @@ def steepest(hp: HP) -> float:
 
 SETTLED = Assumption("r ≥ 0: stable at every width", lambda hp: hp.parametrisation != "unscaled")
 SMALL = Assumption("η L σ^{2(L−1)} < 2: stable on any data", lambda hp: hp.lr * steepest(hp) < 2)
-CONVENTION = "abc parametrisation, loss 1/(2P) Σ (f − y)², full batch"
+CONVENTION = (
+    "abc parametrisation, loss 1/(2P) Σ (f − y)², full batch; movement is a root mean square"
+)
 
 
 def exponent(

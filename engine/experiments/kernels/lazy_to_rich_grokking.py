@@ -7,7 +7,7 @@ fallen. Two sufficient statistics, w̄ = mean w and M = mean wwᵀ, give the tes
 
 E (f − y)² = A + B + C: A from the mean, B from misaligned features, C from the linear part.
 
-x ~ N(0, 1/D), ‖β‖² = D, w_i ~ N(0, 1). Training descends 1/(2P) Σ (f − y)²; all losses shown are without the ½.
+Convention: x ~ N(0, 1/D), ‖β‖² = D, w_i ~ N(0, 1). Training descends 1/(2P) Σ (f − y)²; all losses shown are without the ½.
 The learning rate is in units of N/α², which makes the initial kernel's rates independent of α and N.
 
 Axes: P samples, D input dimension, N neurons, α output scale.

@@ -6,8 +6,9 @@ does not move: the residuals r = f − y follow r_{t+1} = (1 − η Θ/n) r_t, m
 Θ_t moves, and theory says how fast both fade. Every curve here is compared with the linear model of the *same drawn
 network*, so that no average over initialisations hides the error; the infinite-width kernel is a further, separate limit.
 
-NTK parametrisation: h₁ = W₁x, h_{l+1} = W_{l+1} c φ(h_l)/√m, f = h_L, all weights N(0, σ²), c² E φ(z)² = 1 for z ~ N(0, 1)
-(c = √2 for ReLU: He's factor). One learning rate for all layers, no biases. Time is counted in steps.
+Convention: NTK parametrisation, h₁ = W₁x, h_{l+1} = W_{l+1} c φ(h_l)/√m, f = h_L, all weights N(0, σ²), c² E φ(z)² = 1 for z ~ N(0, 1)
+(c = √2 for ReLU: He's factor). One learning rate for all layers, no biases. Time is counted in steps. λ_i are the eigenvalues of Θ₀/n, and
+the r_i shown are divided by √n, so that L = ½ Σ r_i².
 
 Axes: n samples, m neurons in a hidden layer, d input dimension, L weight layers (L − 1 hidden ones).
 

@@ -200,7 +200,8 @@ EXPERIMENT = Experiment(
         Prediction("mean", "mean", mean_law, "kernel recursion", "roberts22", assumptions=(WIDE,),
                    convention="one input, first layer counted as 1"),
         Prediction("kurtosis", "kurtosis", kurtosis_law, "3[(1 + v/n)^(ℓ−1) − 1]", "roberts22",
-                   assumptions=(HOMOGENEOUS,)),
+                   assumptions=(HOMOGENEOUS,),
+                   convention="one input, first layer counted as 1; excess kurtosis: 0 for a Gaussian"),
     ),
     claims=(
         Claim("fluctuations", "In the last layer the kernel fluctuates as depth over width says",
