@@ -19,6 +19,7 @@ from pathlib import Path
 
 import recipe
 from installing import PYTHON, ROOT, Problem, install
+from slimming import slim
 from system import provide, say
 
 BUILD, DIST = ROOT / "build", ROOT / "dist"
@@ -37,7 +38,8 @@ def bundle(words: list[str]) -> int:
     provide(("binutils",) if sys.platform.startswith("linux") else ())
     freeze()
     if sys.platform.startswith("linux"):
-        strip()
+        say("making it smaller")
+        slim(FOLDER)
     notices()
     selftest()
     say(f"{FOLDER.relative_to(ROOT)}: {megabytes(FOLDER):.0f} MB")
@@ -84,13 +86,6 @@ def freeze() -> None:
             raise Problem(f"{library}, which {inside} needs, is not on this machine")
 
 
-def strip() -> None:
-    inside = FOLDER / "_internal"
-    for file in inside.rglob("*.so*"):
-        if not file.is_symlink() and recipe.stripped(str(file.relative_to(inside))):
-            subprocess.run(["strip", "--strip-unneeded", str(file)], check=True)
-
-
 def notices() -> None:
     """The licences of all that is inside, as their packages carry them."""
     folder = FOLDER / "licences"
@@ -125,7 +120,8 @@ def notices() -> None:
         "their texts lie beside this file.\n\n"
         "Qt (PySide6, shiboken6) is used under the GNU Lesser General Public License, version 3. Its libraries are separate "
         "files, in _internal/PySide6 and _internal/shiboken6, and you may replace them with your own builds of the same "
-        "version; its source is at https://code.qt.io. Libraries of the system that built this bundle (_internal/lib*.so*) are "
+        "version; its source is at https://code.qt.io. The ICU data among them (libicudata) hold fewer languages than Qt's own "
+        "build. Libraries of the system that built this bundle (_internal/lib*.so*) are "
         "under their distributor's terms.\n\n" + "\n".join(lines) + "\n",
         encoding="utf-8",
     )  # fmt: skip

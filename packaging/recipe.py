@@ -53,18 +53,20 @@ NOT_DATA = (
 # Packages of which torch or others could use a part, that nobody here does.
 EXCLUDED = (
     "IPython", "PIL", "_pytest", "ml_dtypes", "opt_einsum", "rich", "beartype", "caffe2", "cv2", "hypothesis", "importlinter", "jax", "jaxlib", "jaxtyping",
-    "matplotlib", "mypy", "onnx", "onnxscript", "pandas", "pip", "pygments", "pytest", "pytestqt", "ruff", "scipy",
-    "setuptools", "sqlite3", "tensorboard", "tkinter", 
+    "matplotlib", "mypy", "networkx", "onnx", "onnxscript", "pandas", "pip", "pydoc_data", "pygments", "pytest", "pytestqt",
+    "readline", "ruff", "scipy", "filelock", "setuptools", "sqlite3", "tensorboard", "tkinter",
     "torch.utils.tensorboard", "torch.utils.viz", "torchvision", "wheel", "numpy.f2py",
     "sympy.testing",
 )  # fmt: skip
 
 OPTIONAL = ("opt_einsum",)  # torch uses it where it happens to be, and does without
 
-# Parts of torch that only compile, export, distribute or test: of these what training loads stays, and the rest goes.
+# Parts of torch that only compile, export, distribute or test, and of sympy (torch computes shapes with it) those that draw,
+# print programs or do physics: of these what training loads stays, and the rest goes.
 LAZY = (
     "torch._inductor", "torch.testing._internal", "torch.ao", "torch.onnx", "torch.distributed", "torch._vendor",
     "torch.utils.hipify", "torch.sparse._triton_ops_meta", "torch._export", "torch.utils.data", "torch.utils.benchmark",
+    "sympy.categories", "sympy.codegen", "sympy.parsing", "sympy.physics", "sympy.plotting", "sympy.vector",
 )  # fmt: skip
 
 # torch reads the text of these when it is imported.
@@ -85,7 +87,7 @@ DROPPED = (
     "PySide6/Qt/plugins/imageformats/libqicns.so", "PySide6/Qt/plugins/imageformats/libqpdf.so",
     "*/libQt6Quick*.so*", "*/libQt6Qml*.so*", "*/libQt6Pdf*.so*", "*/libQt6VirtualKeyboard*.so*",
     "*/libQt6Eglfs*.so*", "*/libgtk-3*", "*/libgdk-3*", "*/libcups*", "sympy/*/tests/*", "numpy/*/tests/*",
-    "h5py/tests/*",
+    "h5py/tests/*", "*.dist-info/licenses/*",  # these lie in the folder's licences/
     # the application opens no network connection, and hashes with Python's own code
     "python3*/lib-dynload/_ssl*", "python3*/lib-dynload/_hashlib*", "libssl*", "libcrypto*", "PySide6/QtNetwork*",
     "*/libQt6Network*", "libQt6Network*", "libkrb5*", "libgssapi*", "libk5crypto*", "libcom_err*", "libkeyutils*",
@@ -110,7 +112,7 @@ RECORDED = ROOT / "build" / "torch-modules.txt"  # what record.py said
 
 
 def recorded() -> list[str]:
-    """The modules of torch that were loaded when every experiment trained."""
+    """The modules of torch and sympy that were loaded when every experiment trained."""
     return RECORDED.read_text(encoding="utf-8").split()
 
 
@@ -118,17 +120,18 @@ def unloaded() -> list[str]:
     """The modules of LAZY that were not, with nothing below them that was."""
     import importlib.util
 
-    found = importlib.util.find_spec("torch")
-    assert found is not None and found.submodule_search_locations
-    base = Path(found.submodule_search_locations[0])
     loaded = set(recorded())
     needed = {name.rsplit(".", i)[0] for name in loaded for i in range(name.count(".") + 1)}
     out = []
-    for file in base.rglob("*.py"):
-        parts = ("torch", *file.relative_to(base).with_suffix("").parts)
-        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-        if name not in needed and any(name == f or name.startswith(f"{f}.") for f in LAZY):
-            out.append(name)
+    for top in sorted({name.partition(".")[0] for name in LAZY}):
+        found = importlib.util.find_spec(top)
+        assert found is not None and found.submodule_search_locations
+        base = Path(found.submodule_search_locations[0])
+        for file in base.rglob("*.py"):
+            parts = (top, *file.relative_to(base).with_suffix("").parts)
+            name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+            if name not in needed and any(name == f or name.startswith(f"{f}.") for f in LAZY):
+                out.append(name)
     return out
 
 

@@ -25,7 +25,7 @@ def main() -> None:
     for ex in catalogue.load()[0].values():
         trains = any(k.name == "steps" for k in ex.hyper.knobs())
         run_local(ex, {"steps": 20} if trains else {}, seeds=1)
-    print(*sorted(m for m in sys.modules if m.split(".")[0] == "torch"), sep="\n")
+    print(*sorted(m for m in sys.modules if m.split(".")[0] in ("torch", "sympy")), sep="\n")
 
 
 if __name__ == "__main__":
