@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable
 
+from desktop import examples
 from desktop.actions import Registry
 from desktop.lab import Lab
 from desktop.naming import number
@@ -82,6 +83,10 @@ def entries(
                 key=path,
             )
         )
+    for path in examples.paths():
+        title, what = examples.shown(path, lab.store.cards)
+        open_it = functools.partial(open_file, path)
+        out.append(Entry("File", f"Open example: {title}", open_it, key=path, more=what))
     return out
 
 

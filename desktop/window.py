@@ -19,6 +19,7 @@ from PySide6.QtWidgets import QMenu
 
 from desktop import commands, theme, window_actions
 from desktop.actions import Registry
+from desktop.examples import ExamplesMenu
 from desktop.lab import Lab
 from desktop.link import own_folder
 from desktop.panels.board import Cell
@@ -86,6 +87,8 @@ class Window(Docked):
         file = self.menus["File"]
         before = self.registry.qaction("file.save")
         file.insertMenu(before, self.recent_menu)
+        self.examples_menu = ExamplesMenu(self)
+        file.insertMenu(before, self.examples_menu)
         self.recent_menu.aboutToShow.connect(self._fill_recent)
         file.aboutToShow.connect(lambda: self.recent_menu.setEnabled(bool(self.settings.recent)))
 

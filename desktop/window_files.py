@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtCore import QMimeData, QObject, Qt
 from PySide6.QtWidgets import QFileDialog
 
+from desktop import examples
 from desktop.panels.choosing import dress, file_dialog
 from desktop.panels.exporting import ExportDialog
 from engine.messages import Opened, Saved
@@ -50,10 +51,9 @@ class Files(QObject):
         files.open()
 
     def _folder(self) -> str:
-        recent = self.window.settings.recent
-        return os.path.dirname(
-            self.window.store.path or (recent[0] if recent else "")
-        ) or os.path.expanduser("~")
+        places = [self.window.store.path, *self.window.settings.recent]
+        own = [p for p in places if p and not examples.is_example(p)]
+        return os.path.dirname(own[0]) if own else os.path.expanduser("~")
 
     def _opened(self, m: Opened) -> None:
         name = os.path.basename(m.path)
@@ -61,7 +61,8 @@ class Files(QObject):
         if recovered:
             self.window.say("Recovered; save it to keep it")
         elif m.runs:
-            self.window.settings.add_recent(m.path)
+            if not examples.is_example(m.path):
+                self.window.settings.add_recent(m.path)
             self.window.say(f"Opened {name}")
         else:
             self.window.say("")
@@ -77,7 +78,7 @@ class Files(QObject):
 
     def save(self, then: Callable[[], None] | None = None) -> None:
         store = self.window.store
-        if store.path and not store.held:
+        if store.path and not store.held and not examples.is_example(store.path):
             self.save_to(store.path, then)
         else:
             self.ask_save(then)

@@ -158,3 +158,11 @@ def test_archives_carry_no_user_of_this_machine(tmp_path):
     owned = bundle.owned(info)
     assert (owned.uid, owned.gid, owned.uname, owned.gname) == (0, 0, "root", "root")
     assert stat.S_IMODE(owned.mode) == stat.S_IMODE(info.mode)
+
+
+def test_every_example_session_is_named_after_an_experiment():
+    names = {name.rpartition("/")[2] for name in catalogue.load()[0]}
+    stems = {
+        p.name.removesuffix(".lemma.h5") for p in (ROOT / "resources" / "sessions").glob("*.h5")
+    }
+    assert stems and stems <= names  # the menu takes their titles from there
