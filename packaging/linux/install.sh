@@ -21,8 +21,7 @@ sed "s|^Exec=lemmascope|Exec=\"$program/lemmascope\"|" "$here/share/lemmascope.d
 cp "$here/share/lemmascope.xml" "$data/mime/packages/lemmascope.xml"
 cp "$here/share/lemmascope.svg" "$data/icons/hicolor/scalable/apps/lemmascope.svg"
 cp "$here/uninstall.sh" "$data/lemmascope/uninstall.sh"
-for tool in "update-mime-database $data/mime" "update-desktop-database $data/applications"; do
-    if command -v ${tool%% *} >/dev/null 2>&1; then $tool || true; fi
-done
+if command -v update-mime-database >/dev/null 2>&1; then update-mime-database "$data/mime" || true; fi
+if command -v update-desktop-database >/dev/null 2>&1; then update-desktop-database "$data/applications" || true; fi
 echo "installed in $program; start it from the menu or with $bin/lemmascope"
 echo "remove it with: sh \"$data/lemmascope/uninstall.sh\""

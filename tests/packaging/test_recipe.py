@@ -17,6 +17,11 @@ from engine import catalogue, experiments
 from engine.version import VERSION
 
 ROOT = Path(__file__).parents[2]
+# As the real ones do: a cache in the folder that is named, and nothing without one.
+FAKE_TOOL = """#!/bin/sh
+[ $# = 1 ] && [ -d "$1" ] || { echo "Usage: one folder" >&2; exit 1; }
+case $0 in *mime*) touch "$1/mime.cache" "$1/globs2";; *) touch "$1/mimeinfo.cache";; esac
+"""
 HERE = ROOT / "packaging"
 sys.path.insert(0, str(HERE))
 import bundle  # noqa: E402
@@ -130,12 +135,20 @@ def test_it_installs_and_uninstalls_in_a_home_with_spaces_and_accents(tmp_path):
         (source / "share" / file.name).write_bytes(file.read_bytes())
     for script in ("install.sh", "uninstall.sh"):
         (source / script).write_bytes((HERE / "linux" / script).read_bytes())
-    env = {"HOME": str(home), "PATH": "/usr/bin:/bin"}
+    tools = tmp_path / "tools"  # they must get one folder each, however it is spelt
+    tools.mkdir()
+    for tool in ("update-mime-database", "update-desktop-database"):
+        (tools / tool).write_text(FAKE_TOOL)
+        (tools / tool).chmod(0o755)
+    env = {"HOME": str(home), "PATH": f"{tools}:/usr/bin:/bin"}
     own = home / ".local" / "share" / "lemmascope" / "experiments"
     own.mkdir(parents=True)
     (own / "mine.py").write_text("")
     for _ in range(2):  # also over an earlier installation
-        subprocess.run(["sh", str(source / "install.sh")], env=env, check=True, capture_output=True)
+        done = subprocess.run(
+            ["sh", str(source / "install.sh")], env=env, check=True, capture_output=True, text=True
+        )
+        assert done.stderr == ""
     said = subprocess.run(
         [home / ".local" / "bin" / "lemmascope", "x"], capture_output=True, text=True, check=True
     )
@@ -144,12 +157,27 @@ def test_it_installs_and_uninstalls_in_a_home_with_spaces_and_accents(tmp_path):
     assert f'Exec="{home}/.local/share/lemmascope/program/lemmascope" app %F' in entry
     remove = home / ".local" / "share" / "lemmascope" / "uninstall.sh"
     subprocess.run(["sh", str(remove)], env=env, check=True, capture_output=True)
-    left = sorted(
-        p.relative_to(home).as_posix()
-        for p in home.rglob("*")
-        if p.is_file() and "mime" not in p.parts
-    )
-    assert left == [".local/share/lemmascope/experiments/mine.py"]
+    left = [p for p in home.rglob("*") if p.is_symlink() or not p.is_dir() or not any(p.iterdir())]
+    assert left == [own / "mine.py"]  # and no empty folder
+
+
+def test_uninstalling_leaves_what_others_installed(tmp_path):
+    if sys.platform == "win32":
+        pytest.skip("the scripts are for Linux")
+    data = tmp_path / ".local" / "share"
+    others = [
+        "mime/packages/other.xml", "mime/mime.cache", "applications/other.desktop", "applications/mimeinfo.cache",
+        "icons/hicolor/scalable/apps/other.svg",
+    ]  # fmt: skip
+    for name in [*others, "applications/lemmascope.desktop", "mime/packages/lemmascope.xml"]:
+        (data / name).parent.mkdir(parents=True, exist_ok=True)
+        (data / name).write_text("")
+    env = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    script = HERE / "linux" / "uninstall.sh"
+    subprocess.run(["sh", script], env=env, check=True, capture_output=True)
+    left = {p.relative_to(data).as_posix() for p in data.rglob("*") if p.is_file()}
+    assert set(others) <= left
+    assert not [name for name in left if "lemmascope" in name]
 
 
 def test_archives_carry_no_user_of_this_machine(tmp_path):
@@ -160,9 +188,15 @@ def test_archives_carry_no_user_of_this_machine(tmp_path):
     assert stat.S_IMODE(owned.mode) == stat.S_IMODE(info.mode)
 
 
-def test_every_example_session_is_named_after_an_experiment():
+def test_every_example_session_is_named_after_an_experiment_and_shows_its_claims():
     names = {name.rpartition("/")[2] for name in catalogue.load()[0]}
-    stems = {
-        p.name.removesuffix(".lemma.h5") for p in (ROOT / "resources" / "sessions").glob("*.h5")
-    }
+    sessions = sorted((ROOT / "resources" / "sessions").glob("*.lemma.h5"))
+    stems = {p.name.removesuffix(".lemma.h5") for p in sessions}
     assert stems and stems <= names  # the menu takes their titles from there
+    for path in sessions:
+        told = subprocess.run(
+            [sys.executable, "-m", "engine.cli", "info", str(path)],
+            capture_output=True, text=True, encoding="utf-8", check=True, cwd=ROOT,
+        ).stdout  # fmt: skip
+        assert "holds:" in told and "fails:" not in told, told
+        assert "needs" not in told, told  # too few seeds for its own claims
