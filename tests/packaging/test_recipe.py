@@ -144,6 +144,9 @@ def test_it_installs_and_uninstalls_in_a_home_with_spaces_and_accents(tmp_path):
     own = home / ".local" / "share" / "lemmascope" / "experiments"
     own.mkdir(parents=True)
     (own / "mine.py").write_text("")
+    steps = home / ".cache" / "lemmascope" / "steps"  # compiled while it was in use
+    steps.mkdir(parents=True)
+    (steps / "x.so").write_text("")
     for _ in range(2):  # also over an earlier installation
         done = subprocess.run(
             ["sh", str(source / "install.sh")], env=env, check=True, capture_output=True, text=True
@@ -157,6 +160,7 @@ def test_it_installs_and_uninstalls_in_a_home_with_spaces_and_accents(tmp_path):
     assert f'Exec="{home}/.local/share/lemmascope/program/lemmascope" app %F' in entry
     remove = home / ".local" / "share" / "lemmascope" / "uninstall.sh"
     subprocess.run(["sh", str(remove)], env=env, check=True, capture_output=True)
+    steps.parent.parent.rmdir()  # empty again, and the system's own
     left = [p for p in home.rglob("*") if p.is_symlink() or not p.is_dir() or not any(p.iterdir())]
     assert left == [own / "mine.py"]  # and no empty folder
 
