@@ -14,7 +14,7 @@ from engine.version import VERSION
 
 COMMANDS = (
     "app", "list", "show", "run", "verify", "replay", "resume", "info", "export", "first-run", "selftest",
-    "own", "new", "check",
+    "own", "new", "check", "recover",
 )  # fmt: skip
 
 
@@ -95,6 +95,11 @@ def parser() -> Parser:
     p.add_argument("file", metavar="FILE")
     p.add_argument("run", nargs="?", default="", metavar="RUN")
     p.add_argument("--to", required=True, metavar="PATH")
+    p = add("recover", "List what a crash left; save one of these runs, or discard it.")
+    p.add_argument("number", nargs="?", type=whole(1, 10**6, "number"), default=0, metavar="N",
+                   help="its number in the list")  # fmt: skip
+    p.add_argument("--out", default="", metavar="FILE", help="write it into a session")
+    p.add_argument("--discard", action="store_true", help="remove it")
     p = add("first-run", "Train the default experiment, save a session and a picture.", json=False)
     p.add_argument("--folder", default=".")
     p = add("own", "List the experiments of your own; enable one by name, or turn it off.")

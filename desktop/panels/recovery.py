@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from PySide6.QtCore import QSize, Qt, Signal
+import numpy as np
+from PySide6.QtCore import QPointF, QSize, Qt, Signal
+from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen, QPolygonF
 from PySide6.QtWidgets import (
     QFrame,
     QHBoxLayout,
@@ -20,6 +22,7 @@ from desktop import theme
 from desktop.panels.common import Elided, label, plain
 from desktop.panels.transport import thousands
 from desktop.store import Store
+from engine.messages import Array
 
 SHOWN = 3  # lines without scrolling
 LINE = 32
@@ -40,15 +43,51 @@ def moment(seconds: float, now: float | None = None) -> str:
     return f"on {then.tm_mday} {time.strftime('%B %Y', then)} {clock}"
 
 
+class Preview(QWidget):
+    """A reading's course, small: what a person knows a run by."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setFixedSize(72, 20)
+        self.points: QPolygonF | None = None
+        self.hide()
+
+    def show_points(self, values: Array | None) -> None:
+        """(2, n): steps and values; where they spread over many decades the height is logarithmic."""
+        usable = values is not None and values.ndim == 2 and values.shape[1] > 1
+        self.setVisible(usable)
+        if values is None or not usable:
+            return
+        x, y = (np.asarray(v, float) for v in values[:2])
+        if y.min() > 0 and y.max() > 100 * y.min():
+            y = np.log(y)
+        wide, high = self.width() - 2, self.height() - 2
+        px = 1 + wide * (x - x.min()) / (np.ptp(x) or 1)
+        py = 1 + high * (1 - (y - y.min()) / (np.ptp(y) or 1))
+        self.points = QPolygonF([QPointF(a, b) for a, b in zip(px, py, strict=True)])
+        self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        if self.points is None:
+            return
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(QPen(QColor(theme.tokens().accent), 1.2))
+        painter.drawPolyline(self.points)
+        painter.end()
+
+
 class Line(QWidget):
     """One journal: what it is, and what can be done with it."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.text, self.more = Elided(), label("", "caption")
+        self.preview = Preview()
         self._row = QHBoxLayout(self)
         self._row.setContentsMargins(0, 0, 0, 0)
         self._row.setSpacing(8)
+        self._row.addWidget(self.preview)
         self._row.addWidget(self.text, 1)
         self._row.addWidget(self.more)
         self.buttons: dict[str, QPushButton] = {}
@@ -187,6 +226,8 @@ class Recovery(QFrame):
                 "Later": lambda: self._later(path),
             }
         line.show_words(text, more, answers, title)
+        if offer is not None:
+            line.preview.show_points(offer.preview)
 
     def _open(self, path: str) -> None:
         self.opening.add(path)

@@ -20,6 +20,7 @@ PLACES = {
     "export": "sessions.export",
     "first-run": "first_run.first_run",
     "selftest": "selftest.selftest",
+    "recover": "recover.recover",
     "own": "own.own",
     "new": "own.new",
     "check": "own.check",

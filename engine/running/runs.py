@@ -79,7 +79,7 @@ class Run:
     judging: bool = False
     judged_rows: int = 0
     rows: int = 0
-    heard: int = 0  # messages, all told
+    heard: int = 0  # messages that a journal has as well
     judged_at: float = 0.0
     opened: bool = False  # came from a file
 
@@ -104,7 +104,7 @@ class Run:
 
     def take(self, message: Message) -> None:
         """Keep what was said."""
-        self.heard += 1
+        self.heard += isinstance(message, (Rows, Checkpoint, Changed))
         match message:
             case Rows():
                 self.rows += 1

@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 
 from engine.cli import main
+from engine.sessions import journal, loader, state
 
+ROOT = Path(__file__).parents[2]
 NAME = "generalisation/xor_clusters"
 SMALL = ["--set", "d=200", "--set", "n=50", "--set", "width=32", "--set", "steps=40"]
 
@@ -177,3 +179,48 @@ def test_every_preset_is_judged_as_declared_in_one_line(capsys):
     got = json.loads(out)
     assert status == 0 and got["as_declared"]
     assert all({"measured", "expected", "spread", "declared"} <= set(c) for c in got["claims"])
+
+
+# --- what a crash left ---
+
+
+def test_what_a_crash_left_is_listed_saved_and_discarded(tmp_path, monkeypatch, capsys):
+    place = tmp_path / "state"
+    monkeypatch.setenv("LEMMASCOPE_STATE", str(place))
+    assert "no crash has left anything" in call(capsys, "recover")[1]
+    messages = loader.load(str(ROOT / "resources" / "sessions" / "matrix_sensing.lemma.h5")).runs[0]
+    for process in ("1-a", "2-b"):
+        where = place / "journals" / process / messages[0].run
+        where.mkdir(parents=True)
+        (where.parent / state.LOCK).touch()
+        with journal.Writer(where / "0.journal") as w:
+            for m in messages:
+                w.append(m)
+    listed = call(capsys, "recover")[1].splitlines()
+    assert [line.split(",")[0] for line in listed] == [
+        f"{i}  {messages[0].experiment}" for i in (1, 2)
+    ]
+    assert call(capsys, "recover", "1")[0] == 0
+    assert len(call(capsys, "recover")[1].splitlines()) == 2
+    out = tmp_path / "r.lemma.h5"
+    assert call(capsys, "recover", "1", "--out", str(out))[0] == 0
+    (run,) = loader.load(str(out)).runs
+    assert run[0].experiment == messages[0].experiment
+    assert "discarded" in call(capsys, "recover", "1", "--discard")[1]
+    assert json.loads(call(capsys, "recover", "--json")[1]) == {"runs": []}
+    assert list((place / "journals").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--out", "x.lemma.h5"], "--out needs the number"),
+        (["1", "--out", "x", "--discard"], "either saved or discarded"),
+        (["7"], "no run 7; a crash left none"),
+        (["0"], "number = 0 is not a whole number in [1, 1000000]"),
+    ],
+)
+def test_recover_says_what_it_cannot(words, why, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("LEMMASCOPE_STATE", str(tmp_path))
+    status, _, err = call(capsys, "recover", *words)
+    assert status == 2 and why in err and err.count("\n") == 1

@@ -6,8 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
 
 
@@ -16,18 +14,6 @@ def kills(*args):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr  # libhdf5 after a full disk: 139
     return [json.loads(line) for line in done.stdout.splitlines()]
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """2 MB, and a function that makes it read-only."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
-    if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("only one who may mount a file system can run this")
-    yield folder, lambda: subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
-    subprocess.run(["umount", str(folder)], check=True)
 
 
 def test_a_process_killed_at_any_operation_loses_nothing():

@@ -29,9 +29,11 @@ def dead(root, run, parts, process="1-dead"):
 
 def test_one_journal_is_one_run_again_and_can_be_saved(tmp_path):
     run = plain_run("a")
-    where = dead(
-        tmp_path, "a", {"0": [run[0], run[0], *run[1:]]}
-    )  # begun twice: a job that went on
+    parts = {  # begun twice: a job that went on
+        str(f): [run[0], run[0], *(m for m in run[1:] if getattr(m, "first", f) == f)]
+        for f in run[0].stacks
+    }
+    where = dead(tmp_path, "a", parts)
     got = state.recover(where)
     assert isinstance(got[0], Started) and sum(isinstance(m, Started) for m in got) == 1
     saver.save(tmp_path / "s.h5", [replayed(got, "a").messages()])
