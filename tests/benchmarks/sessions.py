@@ -78,7 +78,7 @@ def opened(path: str) -> list[float]:
     window = Window(store, link, Settings(Path(tempfile.mkdtemp(prefix="lemmascope-bench-"))))
     window.lab.auto_start = False
     link.received.connect(store.apply)
-    window.closed.connect(lambda: loop.finish(link.close))
+    window.closed.connect(lambda: loop.finish(lambda: link.close(True)))
     spent: list[float] = []
     begun, ready = [0.0], [time.perf_counter() + 3]
     watch = QTimer()
