@@ -48,15 +48,12 @@ def main(files: Sequence[str] = ()) -> int:
         print(f"lemmascope: there is no file {missing[0]}", file=sys.stderr)
         return 2
     app = application()
-    from desktop import loop, theme, tracing
+    from desktop import loop, theme
     from desktop.link import Link
     from desktop.settings import Settings
     from desktop.store import Store
     from desktop.window import Window
 
-    trace = tracing.from_environment()
-    if trace is not None:
-        trace.mark("qt")
     loop.install()
     settings = Settings()
     mode = settings.text("theme", "system")
@@ -66,10 +63,6 @@ def main(files: Sequence[str] = ()) -> int:
     link.received.connect(store.apply)
     loop.notices().raised.connect(lambda text, n: window.notice.say("error", text, n), loop.QUEUED)
     window.closed.connect(lambda: loop.finish(lambda: link.close(window.discard), link.kill))
-
-    if trace is not None:
-        trace.mark("window")
-        trace.watch(window, link)
 
     def begin() -> None:
         loop.on_signal(window.leave_at_once)

@@ -34,6 +34,7 @@ _tasks: set[asyncio.Task[Any]] = set()
 _fault_file: Any = None
 _ending = False
 LEAVE = 1.5  # seconds that the engine has to close; two in all is the promise
+TURN = 0.001  # seconds that another thread may hold the interpreter while the window waits for it
 QUIET = "Qt: "  # what Qt says goes to the log alone
 
 
@@ -201,6 +202,8 @@ def run(app: QApplication, begin: Callable[[], None]) -> int:
     os.environ.setdefault("QT_API", "pyside6")
     import qasync
 
+    # every call into Qt lets go of the interpreter: a reader that decodes would take Python's 5 ms each time
+    sys.setswitchinterval(TURN)
     app.setQuitOnLastWindowClosed(False)  # the loop must outlive the window to close the engine
     loop = qasync.QEventLoop(app)
     asyncio.set_event_loop(loop)

@@ -1,11 +1,10 @@
-"""The main window: what its parts tell each other, one timer that paints them, and what happens on opening, saving, closing."""
+"""The main window: what its parts tell each other, and what happens on opening, saving, closing."""
 
 from __future__ import annotations
 
 import functools
 import logging
 import os
-import time
 from collections.abc import Callable
 
 from PySide6.QtCore import QPoint, Qt, QTimer, Signal
@@ -20,6 +19,7 @@ from PySide6.QtWidgets import QMenu
 from desktop import commands, theme, window_actions
 from desktop.actions import Registry
 from desktop.examples import ExamplesMenu
+from desktop.frames import Frames
 from desktop.lab import Lab
 from desktop.link import own_folder
 from desktop.panels.board import Cell
@@ -36,7 +36,6 @@ from desktop.widgets.palette import Palette
 from desktop.window_docks import Docked
 from desktop.window_files import Files, sessions_in
 
-FRAME = 33  # ms
 log = logging.getLogger("lemmascope")
 
 
@@ -71,12 +70,8 @@ class Window(Docked):
         self.asked: Cell | None = None  # whose context menu was opened
         self._quitting = False
         self.discard = True  # on leaving: what is not saved is not wanted
-        self._last = 0.0
         self._connect()
-        self._timer = QTimer(self)
-        self._timer.setTimerType(Qt.TimerType.PreciseTimer)
-        self._timer.setInterval(FRAME)
-        self._timer.timeout.connect(self.tick)
+        self.frames = Frames(self._panels, self.board, self)
         self.retitle()
         self._restore()
 
@@ -210,11 +205,14 @@ class Window(Docked):
         self.status_left.setText(text)
 
     def tick(self) -> None:
-        """One frame: plots, transport, verdict, buttons; whatever has not changed costs nothing."""
-        now = time.monotonic()
-        if self._last and now - self._last > (FRAME / 1000 + 0.1):
-            log.info("the window stood still for %.0f ms", 1000 * (now - self._last))
-        self.board.tick()
+        """A whole frame at once; whatever has not changed costs nothing."""
+        self._panels()
+        for cell in self.board.stale():
+            cell.plot.refresh()
+
+    def _panels(self) -> None:
+        """The plots are fed; transport, verdict and buttons are brought up to date."""
+        self.board.feed()
         run = self.store.run()
         if run is not None and run.experiment != self.open_name():
             run = None
@@ -232,7 +230,6 @@ class Window(Docked):
         )
         if words != self.status_right.text():
             self.status_right.setText(words)
-        self._last = time.monotonic()
 
     # --- menus on things ---
 
@@ -291,13 +288,13 @@ class Window(Docked):
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
-        self._timer.start()
+        self.frames.start()
 
     def closeEvent(self, event: QCloseEvent) -> None:
         if self._quitting or not self.store.modified:
             self._quitting = True
             self._remember()
-            self._timer.stop()
+            self.frames.stop()
             event.accept()
             self.closed.emit()
             return

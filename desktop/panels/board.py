@@ -231,17 +231,24 @@ class Board(QWidget):
             for c in self.cells
         )
 
-    def tick(self) -> None:
-        """Brings the plots up to date; called by the window's one timer."""
+    def feed(self) -> None:
+        """Hands the plots what changed; called by the window's one timer."""
         if self.card is None:
             return
         if self._all or self._dirty:
             self._feed()
         if self._theory_dirty:
             self._feed_theory()
-        for cell in self.cells:
-            if cell.isVisible():
-                cell.plot.refresh()
+
+    def stale(self) -> list[Cell]:
+        """The plots in view that do not show what they were handed."""
+        return [c for c in self.cells if c.plot.stale and c.isVisible()]
+
+    def tick(self) -> None:
+        """Brings all plots up to date at once."""
+        self.feed()
+        for cell in self.stale():
+            cell.plot.refresh()
 
     def _feed(self) -> None:
         assert self.card is not None

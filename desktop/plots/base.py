@@ -160,6 +160,11 @@ class PlotView(QWidget):
 
     # --- what is drawn ---
 
+    @property
+    def stale(self) -> bool:
+        """Whether something changed since the last `refresh`."""
+        return self._dirty
+
     def refresh(self) -> None:
         """Takes in what changed and repaints. Does nothing where nothing did."""
         if not self._dirty:
