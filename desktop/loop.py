@@ -33,7 +33,9 @@ log = logging.getLogger("lemmascope")
 _tasks: set[asyncio.Task[Any]] = set()
 _fault_file: Any = None
 _ending = False
-LEAVE = 1.5  # seconds that the engine has to close; two in all is the promise
+LEAVE = (
+    1.2  # seconds that the engine has to close; two in all is the promise, on a busy machine too
+)
 TURN = 0.001  # seconds that another thread may hold the interpreter while the window waits for it
 QUIET = "Qt: "  # what Qt says goes to the log alone
 
