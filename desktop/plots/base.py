@@ -291,6 +291,7 @@ class PlotView(QWidget):
     def _by_hand(self) -> None:
         if self.following:
             self.follow(False)
+        self._dirty = True  # a long curve may be wanted with all its points now
         self.update()
 
     # --- crosshair, menu, words ---

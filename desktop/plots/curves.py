@@ -15,6 +15,7 @@ from desktop.plots.geometry import Frame, Quality
 from desktop.plots.marks import Band, Line, Mark, Points
 from desktop.plots.seeds import Summary
 from desktop.plots.theory import theory_at, theory_curves, theory_text
+from desktop.plots.thin import MANY, Drawn, Thin, along
 
 Array = np.ndarray[Any, Any]
 
@@ -40,6 +41,9 @@ class Trace:
     low: Array = field(default_factory=lambda: np.zeros((0, 0)))
     high: Array = field(default_factory=lambda: np.zeros((0, 0)))
     values: Array = field(default_factory=lambda: np.zeros((0, 0, 0)))  # (T, members, k)
+    stamp: Any = None  # as in Measured; None: any reading may have changed
+    settled: int = 0
+    thin: dict[int, Thin] = field(default_factory=dict)  # by curve, once there are many readings
 
     def update(self, m: Measured) -> None:
         x, values = np.asarray(m.x, dtype=float), np.asarray(m.values)
@@ -56,7 +60,7 @@ class Trace:
         self.summary.update(values, stamp, m.settled)
         assert self.summary.median is not None
         assert self.summary.low is not None and self.summary.high is not None
-        self.x, self.values = x, values
+        self.x, self.values, self.stamp, self.settled = x, values, stamp, m.settled
         self.median, self.low, self.high = (
             self.summary.median,
             self.summary.low,
@@ -66,6 +70,13 @@ class Trace:
     @property
     def k(self) -> int:
         return int(self.median.shape[1])
+
+    def drawn(self, k: int, scales: tuple[str, str], whole: bool) -> Drawn:
+        """A curve and its band in axis coordinates; with fewer points if there are many and all are in view."""
+        readings = self.x, self.median[:, k], self.low[:, k], self.high[:, k]
+        if not whole or self.stamp is None or len(self.x) < MANY:
+            return along(readings, scales)
+        return self.thin.setdefault(k, Thin()).update(readings, scales, self.stamp, self.settled)
 
 
 class CurvesPlot(PlotView):
@@ -149,31 +160,29 @@ class CurvesPlot(PlotView):
         ys: list[Array],
     ) -> None:
         m, trace = self.measured[run], self.traces[run]
-        x = axes.to_axis(trace.x, self.x_scale)
-        shown: Any = np.isfinite(x)  # step 0 has no place on a log axis
-        shown = slice(None) if shown.all() else shown
-        x = x[shown]
         dashes = RUN_DASHES[theme.run_style(m.colour_index).name]
         banded = m.role != "ghost" and trace.values.shape[1] > 1
+        whole = self._whole(trace)
         for k in range(trace.k):
             colour = QColor(self._colour(m, k, trace.k, look))
-            y = axes.to_axis(trace.median[shown, k], self.y_scale)
+            x, y, around_x, low, high = trace.drawn(k, (self.x_scale, self.y_scale), whole)
             if not np.isfinite(y).any():
                 continue
             xs.append(x[np.isfinite(y)])
             ys.append(y)
-            low = axes.to_axis(trace.low[shown, k], self.y_scale)
-            high = axes.to_axis(trace.high[shown, k], self.y_scale)
             if banded:
                 ys.extend((low, high))
             if banded and not self.drawn_points:
                 strength = PINNED_BAND if m.role == "pinned" else 0.18
-                bands.append(Band(x, low, high, colour, strength))
+                bands.append(Band(around_x, low, high, colour, strength))
             if m.members_shown:
                 thin = QColor(look.faded(colour.name(), MEMBER))
                 for j in range(trace.values.shape[1]):
-                    member = axes.to_axis(trace.values[shown, j, k], self.y_scale)
-                    lines.append((Line(x, member, thin), None))
+                    each = trace.values[:, j, k]
+                    at, member, *_ = along(
+                        (trace.x, each, each, each), (self.x_scale, self.y_scale)
+                    )
+                    lines.append((Line(at, member, thin), None))
                     ys.append(member)
             line = Line(
                 x,
@@ -192,6 +201,13 @@ class CurvesPlot(PlotView):
                 lines.append((around, None))
             if tag is not None:
                 tag.around = around
+
+    def _whole(self, trace: Trace) -> bool:
+        """Whether a good part of the readings is in view, so that more of them than columns say nothing more."""
+        if self.following or self.drawn_points or not len(trace.x):
+            return not self.drawn_points
+        first, last = (float(v) for v in axes.to_axis(trace.x[[0, -1]], self.x_scale))
+        return bool(4 * (self.range[1] - self.range[0]) >= last - first)
 
     def _run_tag(
         self, run: str, k: int, trace: Trace, look: paper.Look, line: Line

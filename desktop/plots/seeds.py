@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -60,6 +60,7 @@ class Summary:
     _seen: Array | None = None  # a copy of the values that these are of …
     _stamp: Any = None  # … or what says that they are still the same, …
     _settled: int = 0  # … so many of them
+    _held: Array = field(default_factory=lambda: np.empty((3, 0, 0)))  # with room to grow
 
     def update(self, values: Array, stamp: Any = None, settled: int = 0) -> None:
         """`values` (T, members, k). Rows seen before are compared, not trusted: late members fill in NaN.
@@ -92,11 +93,12 @@ class Summary:
         start = 0
         if self.median is not None and self._stamp == stamp:
             start = min(self._settled, len(values))
-        new = quantiles(values[start:])
-        if start and self.median is not None and self.low is not None and self.high is not None:
-            self.median = np.concatenate([self.median[:start], new[0]])
-            self.low = np.concatenate([self.low[:start], new[1]])
-            self.high = np.concatenate([self.high[:start], new[2]])
-        else:
-            self.median, self.low, self.high = new
+        n = len(values)
+        if n > self._held.shape[1] or not start or self._held.shape[2] != values.shape[2]:
+            room = np.empty((3, max(n, 2 * self._held.shape[1] if start else n), values.shape[2]))
+            if start:
+                room[:, :start] = self._held[:, :start]
+            self._held = room
+        self._held[:, start:n] = quantiles(values[start:])
+        self.median, self.low, self.high = self._held[:, :n]
         self._seen, self._stamp, self._settled = None, stamp, settled
