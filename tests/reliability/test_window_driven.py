@@ -89,6 +89,7 @@ def drive(folder, act, worker="torrent", number=None, **environment):
     assert seen  # the engine did have processes
     now = set(os.listdir("/dev/shm")) if os.path.isdir("/dev/shm") else set()
     files = [f for f in os.listdir(temporary) if f != TORCH or os.listdir(temporary / f)]
+    print(act, f"{seconds:.2f} s")
     return Ended(said, lines, seconds, left, files, now - shared)
 
 
@@ -200,6 +201,7 @@ def test_ten_thousand_moves_of_a_slider_send_little_and_the_last_is_in_force_at_
         return e.said["force"] <= 100 and e.said["busiest"] <= 70
 
     said = thrice(tmp_path, good, "slider").said
+    print(said)
     assert said["moves"] >= 10_000
     assert said["busiest"] <= 70  # in any second
     assert said["force"] <= 100  # ms
