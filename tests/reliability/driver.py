@@ -12,7 +12,9 @@ import time
 from typing import Any
 
 SECONDS = float(os.environ.get("LEMMASCOPE_SECONDS", "3"))
-SETTLED = 500  # ms after the first readings: what opens with them is open
+WHEN = int(
+    os.environ.get("LEMMASCOPE_WHEN", "500")
+)  # ms after the first readings; −ms after the window is shown
 said: dict[str, Any] = {}
 
 
@@ -33,7 +35,7 @@ def main(act: str, worker: str) -> None:
         say(self, kind, text, *more, **named)
 
     Notice.say = heard  # type: ignore[method-assign]
-    at_first_readings(app.application(), lambda window: globals()[act](window, loop))
+    at_last(app.application(), lambda window: globals()[act](window, loop))
     said["code"] = app.main([])
     said["notices"] = notices
     log = loop.log_file()
@@ -43,8 +45,8 @@ def main(act: str, worker: str) -> None:
     print(json.dumps(said), flush=True)
 
 
-def at_first_readings(app: Any, act: Any) -> None:
-    """Calls `act(window)` shortly after the window that is to come has its first readings."""
+def at_last(app: Any, act: Any) -> None:
+    """Calls `act(window)` once the window that is to come has been shown, or has its first readings."""
     from PySide6.QtCore import QEvent, QObject
     from PySide6.QtWidgets import QMainWindow
 
@@ -53,14 +55,17 @@ def at_first_readings(app: Any, act: Any) -> None:
             if event.type() == QEvent.Type.Show and isinstance(watched, QMainWindow):
                 app.removeEventFilter(self)
                 watched.resize(1440, 900)  # whatever the screen: with all four plots in view
-                listen(watched)
+                if WHEN < 0:
+                    later(-WHEN, lambda: act(watched))
+                else:
+                    listen(watched)
             return False
 
     def listen(window: Any) -> None:
         def heard(run: str, what: str) -> None:
             if what == "rows":
                 window.store.run_changed.disconnect(heard)
-                later(SETTLED, lambda: act(window))
+                later(WHEN, lambda: act(window))
 
         window.store.run_changed.connect(heard)
 
