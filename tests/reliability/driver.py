@@ -196,7 +196,7 @@ def ticks(window: Any, loop: Any) -> None:
         now = time.perf_counter()
         gaps.append(1000 * (now - last[0]))
         last[0] = now
-        most[0] = max(most[0], *(len(w._in) for w in link._service.workers))
+        most[0] = max(most[0], *(len(w._in) for w in link._service.crew.all))
         if now - begun > SECONDS:
             timer.stop()
             said["p99"], said["max"] = high(gaps, 0.99), max(gaps)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from engine.encoding import decode, encode
 from engine.messages import (
     Changed,
     Control,
@@ -25,8 +26,6 @@ from engine.messages import (
     Predict,
     Quit,
     Start,
-    decode,
-    encode,
 )
 from tests.desktop import fake
 
