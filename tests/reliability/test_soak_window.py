@@ -48,6 +48,7 @@ window.store.history.LIMIT = 20  # so that what can no longer be undone is reach
 
 def frame():
     app.processEvents()
+    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)  # as a loop that runs does
     window.tick()
 
 
@@ -117,7 +118,6 @@ def round():
 def settle():
     for _ in range(5):
         frame()
-        QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
     gc.collect()
 
 
