@@ -62,7 +62,9 @@ def main(files: Sequence[str] = ()) -> int:
     window = Window(store, link, settings)
     link.received.connect(store.apply)
     loop.notices().raised.connect(lambda text, n: window.notice.say("error", text, n), loop.QUEUED)
-    window.closed.connect(lambda: loop.finish(lambda: link.close(window.discard), link.kill))
+    window.closed.connect(
+        lambda: loop.finish(lambda: link.close(window.discard), lambda: link.kill(window.discard))
+    )
 
     def begin() -> None:
         loop.on_signal(window.leave_at_once)

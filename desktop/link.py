@@ -70,10 +70,12 @@ class Link(QObject):
         if self._service is not None:
             await self._service.close(discard)
 
-    def kill(self) -> None:
+    def kill(self, discard: bool) -> None:
         """Ends what `close` could not end in time."""
-        for worker in list(self._service.crew.all) if self._service else ():
-            worker.kill()
+        if self._service is not None:
+            for worker in list(self._service.crew.all):
+                worker.kill()
+            self._service.files.close(discard)
 
     @property
     def workers(self) -> int:

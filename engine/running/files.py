@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import uuid
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from engine.sessions import lock, state
 
 if TYPE_CHECKING:
     from engine.running.service import Service
+
+log = logging.getLogger("lemmascope")
 
 
 class Files:
@@ -144,13 +147,8 @@ class Files:
         try:
             why = await self._save(save)
         except Exception as e:  # whoever asked waits for an answer
-            self.say(
-                Saved(
-                    save.path,
-                    f"{os.path.basename(save.path)} was not saved: {type(e).__name__}: {e}",
-                )
-            )
-            raise
+            log.info("unforeseen, in saving", exc_info=e)
+            why = f"{os.path.basename(save.path)} was not saved: {type(e).__name__}: {e}"
         self.say(Saved(save.path, why))
 
     async def _save(self, save: Save) -> str:

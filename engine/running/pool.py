@@ -27,11 +27,12 @@ from engine.messages import (
     Started,
 )
 
-HELD = 500  # messages read and not yet handled, above which the reader waits: the pipe then slows the worker
+HELD = 100  # messages read and not yet handled, above which the reader waits: the pipe then slows the worker
 SLICE = 0.008  # seconds of messages in one turn of the loop: a window has to paint in between
 
 
 BEAT = 0.25  # seconds
+LEAVE = 0.8  # seconds that a worker has to end by itself
 ANSWERS: dict[type, tuple[type, ...]] = {
     Describe: (Catalogue,),
     Start: (Started, Refused),
@@ -215,7 +216,7 @@ class Worker:
             self._process.kill()
 
     async def close(self) -> None:
-        """Asks it to quit, and ends it a second later; at once if it is still loading."""
+        """Asks it to quit, and ends it if it does not; at once if it is still loading."""
         self._closing = True
         with self._room:
             self._room.notify()
@@ -225,7 +226,7 @@ class Worker:
         await self.loop.run_in_executor(None, self._join)
 
     def _join(self) -> None:
-        self._process.join(1 if self.warm else 0)
+        self._process.join(LEAVE if self.warm else 0)
         if self._process.is_alive():
             self._process.kill()
             self._process.join(2)

@@ -42,9 +42,11 @@ class Column:
         if len(self.parts) > 1:
             steps = np.concatenate([p.steps for p in self.parts])
             values = np.concatenate([p.values for p in self.parts])
-            _, last = np.unique(steps[::-1], return_index=True)
-            keep = len(steps) - 1 - last
-            self.parts = [replace(self.parts[0], steps=steps[keep], values=values[keep])]
+            if not (steps[1:] > steps[:-1]).all():
+                _, last = np.unique(steps[::-1], return_index=True)
+                keep = len(steps) - 1 - last
+                steps, values = steps[keep], values[keep]
+            self.parts = [replace(self.parts[0], steps=steps, values=values)]
         return replace(self.parts[0], coords=self.coords)
 
 

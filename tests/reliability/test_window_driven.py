@@ -19,7 +19,6 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LEAVE = 2.0  # seconds
-BUILT = "3000"  # ms after the first readings no C compiler is at work any more
 TORCH = f"torchinductor_{getpass.getuser()}"  # torch makes one for each user, and leaves it empty
 
 
@@ -138,7 +137,7 @@ def test_a_painting_that_fails_at_every_frame_is_said_once_and_counted(tmp_path)
 def test_a_window_that_is_closed_is_gone_in_two_seconds_with_all_its_processes(
     tmp_path, act, worker
 ):
-    ended = thrice(tmp_path, lambda e: e.seconds <= LEAVE, act, worker, LEMMASCOPE_WHEN=BUILT)
+    ended = thrice(tmp_path, lambda e: e.seconds <= LEAVE, act, worker)
     assert ended.seconds <= LEAVE
     assert (ended.left, ended.temporary, ended.shared) == ([], [], set())
     assert ended.said["code"] == 0
@@ -159,9 +158,7 @@ def test_a_window_can_be_closed_while_the_engine_warms_up(tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_as_closing_does_without_asking(tmp_path, number):
     worker = "true" if number == signal.SIGTERM else "torrent"
-    ended = thrice(
-        tmp_path, lambda e: e.seconds <= LEAVE, "wait", worker, number, LEMMASCOPE_WHEN=BUILT
-    )
+    ended = thrice(tmp_path, lambda e: e.seconds <= LEAVE, "wait", worker, number)
     assert ended.seconds <= LEAVE
     assert (ended.left, ended.temporary, ended.shared) == ([], [], set())
     assert ended.said["code"] == 0

@@ -37,6 +37,7 @@ FLAGS = (
     ("-O2",),
 )
 KEPT = 64  # compiled steps in the cache
+STALE = 3600  # seconds after which nobody builds there any more
 TIMEOUT = 60.0  # seconds for one step
 
 
@@ -83,7 +84,7 @@ def compiler() -> tuple[str, ...]:
                 try:
                     done = subprocess.run(
                         [*words, "-shared", "-fPIC", "-o", str(probe.with_suffix(".so")), str(probe), "-lm"],
-                        check=False, capture_output=True, timeout=TIMEOUT,
+                        check=False, capture_output=True, timeout=TIMEOUT, env=os.environ | {"TMPDIR": scratch},
                     )  # fmt: skip
                 except (OSError, subprocess.TimeoutExpired):
                     break
@@ -123,6 +124,7 @@ class Build:
             self.process = subprocess.Popen(
                 [*words, "-shared", "-fPIC", "-o", str(self.made), str(text), "-lm"],
                 stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
+                env=os.environ | {"TMPDIR": self.scratch.name},  # one that is killed leaves its files
             )  # fmt: skip
         except OSError as e:
             self.why = f"it cannot be compiled: {e.strerror or e}"
@@ -173,3 +175,6 @@ def _thin() -> None:
         made = sorted(folder().glob("*.so"), key=lambda p: p.stat().st_mtime)
         for old in made[:-KEPT]:
             old.unlink(missing_ok=True)
+        for left in folder().glob("lemmascope-*"):  # of a process that was killed
+            if time.time() - left.stat().st_mtime > STALE:
+                shutil.rmtree(left, ignore_errors=True)
