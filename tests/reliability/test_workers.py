@@ -5,6 +5,7 @@ Times are taken where they only bound what this code decides: a second on a busy
 
 import asyncio
 import os
+import random
 import time
 from pathlib import Path
 
@@ -90,6 +91,7 @@ def test_a_run_whose_worker_dies_says_so_at_once_and_goes_on_to_the_same_end(
         status = await failure(client, run)
         at = time.time()
         assert words in status.why
+        print(f"told after {at - once.stat().st_mtime:.2f} s")
         assert at - once.stat().st_mtime < 0.5 + BUSY
         await client.control(run, "resume")
         assert (await client.finish(run)).state == "done"
@@ -100,6 +102,29 @@ def test_a_run_whose_worker_dies_says_so_at_once_and_goes_on_to_the_same_end(
     np.testing.assert_array_equal(loss, whole[0][1])
     for k, v in whole[1].items():
         np.testing.assert_array_equal(end[k], v)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("what", ["kill", "segfault", "exit", "raise"])
+def test_at_whatever_step_it_happens_the_end_is_the_same(fault, whole, what, tmp_path):
+    pick = random.Random(what)
+    for _ in range(20):
+        once = fault(what, pick.randrange(1, 250))
+        once.unlink(missing_ok=True)
+
+        async def work(client, said):
+            run = await client.begin(experiment=NAME, values=SMALL, seeds=2)
+            status = await client.finish(run)
+            if status.state == "failed":
+                await client.control(run, "resume")
+                status = await client.finish(run)
+            assert status.state == "done"
+            return curve(run), weights(run)
+
+        (steps, loss), end = drive(work)
+        np.testing.assert_array_equal(steps, whole[0][0])
+        np.testing.assert_array_equal(loss, whole[0][1])
+        assert all(np.array_equal(v, end[k]) for k, v in whole[1].items())
 
 
 def test_other_runs_go_on(fault):
@@ -122,10 +147,12 @@ def test_a_worker_that_does_not_answer_is_told_in_two_seconds_and_stop_ends_it_i
         run = await client.begin(experiment=NAME, values=SMALL, seeds=2)
         told = await client.wait(lambda m: isinstance(m, Refused) and m.run == run.id)
         assert "has not answered" in told.why and "Stop ends it now" in told.why
+        print(f"told after {time.time() - once.stat().st_mtime:.2f} s")
         assert time.time() - once.stat().st_mtime < 2.25 + BUSY
         began = time.monotonic()
         await client.control(run, "cancel")
         assert (await client.finish(run)).state == "cancelled"
+        print(f"stopped after {time.monotonic() - began:.2f} s")
         assert time.monotonic() - began < 1 + BUSY
         again = await client.begin(experiment=NAME, values=SMALL, seeds=1)
         assert (await client.finish(again)).state == "done"
@@ -145,6 +172,7 @@ def test_a_worker_that_is_busy_is_not_taken_for_dead_and_stop_ends_it_all_the_sa
         began = time.monotonic()
         await client.control(run, "cancel")
         assert (await client.finish(run)).state == "cancelled"
+        print(f"stopped after {time.monotonic() - began:.2f} s")
         assert time.monotonic() - began < 1 + BUSY
 
     drive(work, workers=1)
