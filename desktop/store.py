@@ -180,9 +180,10 @@ class Store(RunList):
         if not m.why:
             self.path, self.held = m.path, ""
             for run in self.runs.values():
-                run.recovered = ""
+                if run.id in m.runs:  # and not what was recovered while it was being saved
+                    run.recovered = ""
             self.orphans_changed.emit()
-            self.set_modified(False)
+            self.set_modified(bool(self.recovered()))
         self.saved.emit(m)
 
     def _opened(self, m: Opened) -> None:

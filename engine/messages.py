@@ -228,6 +228,7 @@ class Status:
 class Saved:
     path: str
     why: str = ""  # empty: saved
+    runs: tuple[str, ...] = ()  # which it has
 
 
 @dataclass(frozen=True)

@@ -40,13 +40,14 @@ async def recover(args: argparse.Namespace) -> int:
         if not opened.runs:
             raise Failed(opened.why)
         run = client.service.runs[opened.runs[0]]
+        client.service.files.recovered.pop(run.id)  # what is not saved stays on offer
         if args.out:
             await client.save(os.path.abspath(args.out), [run])
+            await asyncio.to_thread(state.discard, orphan.path)
         if args.json:
             say(run_json(run) | {"file": args.out})
         else:
             report(run, run.status or Status(run.id, "paused", 0), args.out)
-        client.service.files.recovered.pop(run.id, None)  # what was only shown stays on offer
     return 0
 
 

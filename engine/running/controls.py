@@ -22,6 +22,7 @@ class Controls:
     crew: Crew
     queue: deque[tuple[str, int]]
     loop: asyncio.AbstractEventLoop
+    broken: str
     _schedule: Callable[[], None]
     _report: Callable[[Run], None]
 
@@ -39,7 +40,7 @@ class Controls:
                 run.wanted = "cancelled"
                 self._tell(run, control)
                 self._settle(run)
-                self.loop.call_later(STOP, self._insist, run)
+                self.loop.call_later(STOP, self._insist, run, run.resumed)
             case "resume" | "step":
                 self._resume(run, control)
             case "set":
@@ -51,12 +52,12 @@ class Controls:
         for w in self.crew.of(run.id):
             w.send(control)
 
-    def _insist(self, run: Run) -> None:
+    def _insist(self, run: Run, resumed: int) -> None:
         """Who has not stopped by itself is ended: a long step, or one that never comes back."""
-        if run.wanted == "cancelled":
+        if run.wanted == "cancelled" and run.resumed == resumed:
             for w in self.crew.of(run.id):
-                w.excused = True
-                w.kill()
+                w.excused = w.stopped = True
+                w.kill("it was stopped")
 
     def _settle(self, run: Run) -> None:
         """Stacks that no worker trains take the state that was asked for at once."""
@@ -72,14 +73,22 @@ class Controls:
         open_stacks = [
             s for s in run.stacks.values() if s.state in ("paused", "cancelled", "failed")
         ]
-        if not open_stacks:
+        # one that has yet to come to the halt that was asked for goes on from there
+        halting = run.wanted != "running" and control.verb == "resume" and self.crew.of(run.id)
+        if not open_stacks and not halting:
             state = run.overall()[0]
             if state in ENDED:
                 self.on_message(Refused(run.id, f"the run is {state}; there is nothing to resume"))
             return
+        if self.broken:
+            self.on_message(Refused(run.id, self.broken))
+            return
         run.wanted = "running"
+        run.resumed += 1
         run.until = run.overall()[1] + control.steps if control.verb == "step" else -1
         for s in open_stacks:
+            if 0 <= run.until <= s.step:
+                continue  # after a crash stacks may stand at different steps
             s.state, s.why = "queued", ""
             self.queue.append((run.id, s.first))
         self._report(run)
@@ -87,7 +96,14 @@ class Controls:
 
     def _set(self, run: Run, control: Control) -> None:
         self._tell(run, control)
-        if self.crew.of(run.id):
+        busy = self.crew.jobs()
+        waiting = [
+            s
+            for s in run.stacks.values()
+            if s.state in ("paused", "queued") and (run.id, s.first) not in busy
+        ]
+        trained = bool(self.crew.of(run.id))
+        if trained and not waiting:
             return
         card = self.cards.get(run.started.experiment)
         knob = next((k for k in card.knobs if k.name == control.knob), None) if card else None
@@ -96,10 +112,10 @@ class Controls:
                 raise ValueError(f"{control.knob} cannot change during this run")
             value = knob.check(control.value)
         except ValueError as e:
-            self.on_message(Refused(run.id, str(e)))
+            if not trained:  # else its worker says so
+                self.on_message(Refused(run.id, str(e)))
             return
-        for s in run.stacks.values():
-            if s.state == "paused":
-                change = Changed(run.id, s.step, control.knob, value, s.first)
-                run.take(change)
-                self.on_message(change)
+        for s in waiting:
+            change = Changed(run.id, s.step, control.knob, value, s.first)
+            run.take(change)
+            self.on_message(change)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -11,8 +12,10 @@ from engine.messages import Message
 from engine.running.pool import Worker
 
 LOOK = 0.25  # seconds between looks at the workers' beats
+LATE = 1.0  # seconds by which a look may be late, if this process does not stand still
 SILENT = 1.5  # seconds without one after which that is said …
 DEAD = 10.0  # … and after which the process is ended
+LOADING = 120.0  # … while it is still loading
 DEATHS = (
     5  # of workers that did not end on purpose, after which something is wrong with all of them
 )
@@ -35,10 +38,12 @@ class Crew:
         self.waiting: list[Message] = []  # requests before the first worker is warm
         self.deaths = 0
         self.closing = False
+        self.looked = 0.0
         self.loop: asyncio.AbstractEventLoop
 
     async def start(self) -> None:
         self.loop = asyncio.get_running_loop()
+        self.looked = time.monotonic()
         self._look()
         await self.grow()
 
@@ -47,6 +52,8 @@ class Crew:
         await asyncio.gather(*(w.close() for w in self.all))
 
     async def grow(self) -> None:
+        if self.closing:
+            return
         worker = Worker(self.loop, self.heard, self._gone)
         self.all.append(worker)
         await worker.start()
@@ -60,6 +67,8 @@ class Crew:
 
     def warm(self, worker: Worker) -> None:
         """It may be asked now; the first one is asked what has waited."""
+        if worker.over:
+            return
         worker.warm = True
         early, self.waiting = self.waiting, []
         for m in early:
@@ -88,13 +97,17 @@ class Crew:
         """Whether they are alive: a process that is stopped, or whose code does not let go, beats no more."""
         if self.closing:
             return
+        now = time.monotonic()
+        late, self.looked = now - self.looked - LOOK, now
         for w in list(self.all):
-            silence = w.silence() if w.warm else 0.0
-            if silence > DEAD:
-                w.kill(f"it did not answer for {DEAD:g} s and was ended")
-            elif silence > SILENT and not w.silent:
+            if late > LATE:
+                w.forgive(late)
+            silence, limit = w.silence(), DEAD if w.warm else LOADING
+            if silence > limit and not w.over:
+                w.kill(f"it did not answer for {limit:g} s and was ended")
+            elif silence > SILENT and not w.silent and w.warm:
                 self.silent(w, silence)
-            w.silent = silence > SILENT
+            w.silent = silence > SILENT and w.warm
         self.loop.call_later(LOOK, self._look)
 
     def _gone(self, worker: Worker, why: str) -> None:

@@ -31,6 +31,9 @@ class Files:
         self.lock: lock.Lock | None = None  # of the session that was opened or saved last
         self.recovered: dict[str, str] = {}  # run -> the folder that it was read out of
         self.kept: set[str] = set()  # runs whose past is in their journals
+        self.remembering: dict[str, asyncio.Task[None]] = {}  # … or is being written there
+        self.told = False  # that nothing can be kept
+        self.turn = asyncio.Lock()  # a session is opened or saved, and then locked, one at a time
 
     def say(self, message: Message) -> None:
         self.service.on_message(message)
@@ -56,17 +59,28 @@ class Files:
             self.journals = self.journals or state.Journals()
             place = self.journals.of(run.id)
         except OSError as e:
-            self.keep = False
-            why = f"{state.folder()} cannot be written ({e.strerror or e})"
-            self.say(
-                Refused("", f"{why}: what is measured is not safe from a crash until it is saved")
-            )
+            self.kept.discard(run.id)  # once it can be, what is missing is written
+            if not self.told:
+                self.told = True
+                why = f"{state.folder()} cannot be written ({e.strerror or e})"
+                self.say(
+                    Refused(
+                        "", f"{why}: what is measured is not safe from a crash until it is saved"
+                    )
+                )
             return ""
+        self.told = False
         if run.id not in self.kept:
             self.kept.add(run.id)
             if run.columns or run.checkpoints:
-                self.service.spawn(self._remember(run.id, run.messages()))
+                task = self.service.spawn(self._remember(run.id, run.messages()))
+                self.remembering[run.id] = task
+                task.add_done_callback(lambda t: self._remembered(run.id, t))
         return place
+
+    def _remembered(self, run: str, task: asyncio.Task[None]) -> None:
+        if self.remembering.get(run) is task:
+            del self.remembering[run]
 
     async def _remember(self, run: str, messages: list[Message]) -> None:
         assert self.journals is not None
@@ -81,22 +95,23 @@ class Files:
             )
 
     async def forget(self, run: str) -> None:
-        """A run that is saved."""
+        """A run that is saved, and not in training. What it measures from here on has journals of its own."""
         self.kept.discard(run)
-        journals, found = self.journals, self.recovered.pop(run, "")
+        left = [self.recovered.pop(run, "")]
+        if self.journals is not None:
+            with contextlib.suppress(OSError):
+                left.append(self.journals.set_aside(run))
 
         def act() -> None:
-            with contextlib.suppress(OSError):
-                if journals is not None:
-                    journals.forget(run)
-                if found:
-                    state.discard(found)
+            for path in filter(None, left):
+                with contextlib.suppress(OSError):
+                    state.discard(path)
 
         await self._aside(act)
 
     async def discard(self, path: str) -> None:
         """A journal that an Orphaned named is not wanted."""
-        if not state.is_run(path):
+        if not await self._aside(lambda: state.is_run(path)):
             self.say(Refused("", f"{os.path.basename(path)} is no longer there"))
             return
         try:
@@ -145,11 +160,12 @@ class Files:
 
     async def save(self, save: Save) -> None:
         try:
-            why = await self._save(save)
+            async with self.turn:
+                why = await self._save(save)
         except Exception as e:  # whoever asked waits for an answer
             log.info("unforeseen, in saving", exc_info=e)
             why = f"{os.path.basename(save.path)} was not saved: {type(e).__name__}: {e}"
-        self.say(Saved(save.path, why))
+        self.say(Saved(save.path, why, () if why else save.runs))
 
     async def _save(self, save: Save) -> str:
         """Why not; empty if it is saved."""
@@ -172,33 +188,49 @@ class Files:
                     {name: cards[name] for name in sorted(known)}, overwrite=save.overwrite,
                 )
             )  # fmt: skip
-        except (OSError, ValueError) as e:
+        except BaseException as e:
             if taken is not None and taken is not self.lock:
                 taken.release()
+            if not isinstance(e, (OSError, ValueError)):
+                raise
             return str(e)
         self._hold(taken)
-        training = {run for run, _ in self.service.crew.jobs()}
         for run in chosen:
+            if writing := self.remembering.get(run.id):
+                await asyncio.wait([writing])
+            training = {name for name, _ in self.service.crew.jobs()}
             if run.id not in training and still[run.id] == run.heard:  # the file has all of it
                 await self.forget(run.id)
         return ""
 
     async def open(self, request: Open) -> None:
-        if state.is_run(request.path):
-            await self._recover(request)
-            return
+        try:
+            if await self._aside(lambda: state.is_run(request.path)):
+                await self._recover(request)
+            else:
+                await self._open(request)
+        except Exception as e:  # whoever asked waits for an answer
+            name = os.path.basename(request.path)
+            why = f"{name} was not opened: {type(e).__name__}: {e}"
+            self.say(Opened(request.path, (), why=why))
+            raise
+
+    async def _open(self, request: Open) -> None:
         from engine.sessions import loader
 
-        who, taken = self._take(request.path)
-        try:
-            session = await self._aside(lambda: loader.load(request.path))
-            fresh = [replayed(ms, uuid.uuid4().hex[:12]) for ms in session.runs]
-        except (OSError, ValueError) as e:
-            if taken is not None and taken is not self.lock:
-                taken.release()
-            self.say(Opened(request.path, (), why=str(e)))
-            return
-        self._hold(taken)
+        async with self.turn:
+            who, taken = self._take(request.path)
+            try:
+                session = await self._aside(lambda: loader.load(request.path))
+                fresh = [replayed(ms, uuid.uuid4().hex[:12]) for ms in session.runs]
+            except BaseException as e:
+                if taken is not None and taken is not self.lock:
+                    taken.release()
+                if not isinstance(e, (OSError, ValueError)):
+                    raise
+                self.say(Opened(request.path, (), why=str(e)))
+                return
+            self._hold(taken)
         await self._catalogue()
         service = self.service
         for name, card in session.cards.items():

@@ -7,11 +7,12 @@ from collections import deque
 from collections.abc import Callable
 
 from engine.encoding import encode
-from engine.messages import Message
+from engine.messages import Changed, Message, Started, Status
 from engine.sessions.journal import JournalFailed, JournalFull, Writer
 
 ROOM = 64 << 20  # bytes that wait in memory for a full disk
 AGAIN = 1.0  # seconds between tries
+COURSE = (Started, Changed, Status)  # without these what is left would tell of another run
 
 
 class Keeper:
@@ -82,7 +83,13 @@ class Keeper:
         self.waiting.append((message, blob))
         self.size += len(blob)
         while self.size > ROOM:
-            self.size -= len(self.waiting.popleft()[1])
+            old = next(
+                (i for i, (m, _) in enumerate(self.waiting) if not isinstance(m, COURSE)), -1
+            )
+            if old < 0:
+                return
+            self.size -= len(self.waiting[old][1])
+            del self.waiting[old]
 
     def _catch_up(self) -> None:
         if time.monotonic() - self.tried < AGAIN:

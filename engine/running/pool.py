@@ -18,6 +18,7 @@ from engine.encoding import Malformed, decode, encode
 from engine.messages import (
     Catalogue,
     Describe,
+    Job,
     Judge,
     JudgedAll,
     Message,
@@ -89,13 +90,15 @@ class Worker:
         self.loop, self.on_message, self.on_end = loop, on_message, on_end
         self.warm = self.silent = False
         self.excused = False  # it ends because it was to
+        self.stopped = False  # … because a person stopped what it trains
+        self.over = False  # it is gone, or about to be: nothing more is asked of it
         self.unanswered: list[Message] = []  # of what `ask` sent
         self.job: tuple[str, int] | None = None  # (run, first) in training here
         self.pid = 0
         self._process: Any = None
         self._reader: Any = None
         self._connection: Any = None
-        self._out: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._out: queue.SimpleQueue[bytes | Message | None] = queue.SimpleQueue()
         self._in: deque[Message] = deque()
         self._woken = False
         self._room = threading.Condition()
@@ -103,11 +106,17 @@ class Worker:
         self._beats: Any = None
         self._beaten = time.monotonic()
         self._killed = ""  # why
+        self._starting = threading.Lock()
 
     async def start(self) -> None:
         await self.loop.run_in_executor(None, self._spawn)
 
     def _spawn(self) -> None:
+        with self._starting:
+            if not self._closing:
+                self._begin()
+
+    def _begin(self) -> None:
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe(duplex=True)
         self._beats, beats = context.Pipe(duplex=False)
@@ -118,7 +127,7 @@ class Worker:
             self._process.start()
         theirs.close()
         beats.close()
-        self.pid = self._process.pid or 0
+        self.pid, self._beaten = self._process.pid or 0, time.monotonic()
         self._reader, writer = (
             threading.Thread(target=t, daemon=True, name=f"worker {self.pid} {t.__name__}")
             for t in (self._read, self._write)
@@ -127,7 +136,8 @@ class Worker:
         writer.start()
 
     def send(self, message: Message) -> None:
-        self._out.put(encode(message))
+        large = isinstance(message, (Job, Judge))  # a window has to paint while they become bytes
+        self._out.put(message if large else encode(message))
 
     def ask(self, message: Message) -> None:
         """Sends what has an answer; until that is there it is `unanswered`."""
@@ -144,8 +154,8 @@ class Worker:
 
     def _write(self) -> None:
         with contextlib.suppress(OSError, ValueError):
-            while (blob := self._out.get()) is not None:
-                self._connection.send_bytes(blob)
+            while (each := self._out.get()) is not None:
+                self._connection.send_bytes(each if isinstance(each, bytes) else encode(each))
 
     def _read(self) -> None:
         why = ""
@@ -162,7 +172,12 @@ class Worker:
             pass
         except Malformed as e:
             why = f"it sent what is no message ({e})"
+            self._process.kill()
         self._process.join(5)
+        if self._process.exitcode is None:
+            why = why or "it did not come to its end"
+            self._process.kill()
+            self._process.join(2)
         code = self._process.exitcode
         if self._killed:
             why = self._killed
@@ -199,18 +214,26 @@ class Worker:
                 return
 
     def _finish(self, why: str) -> None:
+        self.over, self.warm = True, False  # no work for it, whatever its last words are
         self._drain(whole=True)
         self.on_end(self, "" if self._closing else why or "it ended without a word")
 
     def silence(self) -> float:
         """Seconds since its last sign of life. What came while nobody looked counts as of now."""
+        if self._beats is None:
+            return 0.0
         with contextlib.suppress(OSError, EOFError):
             while self._beats.poll(0):
                 self._beats.recv_bytes()
                 self._beaten = time.monotonic()
         return time.monotonic() - self._beaten
 
+    def forgive(self, seconds: float) -> None:
+        """For which this process stood still itself, and perhaps the whole machine."""
+        self._beaten += seconds
+
     def kill(self, why: str = "") -> None:
+        self.over, self.warm = True, False
         self._killed = self._killed or why
         with contextlib.suppress(Exception):
             self._process.kill()
@@ -220,12 +243,13 @@ class Worker:
         self._closing = True
         with self._room:
             self._room.notify()
-        if self._process is None:
-            return
         self.send(Quit())
         await self.loop.run_in_executor(None, self._join)
 
     def _join(self) -> None:
+        with self._starting:  # a process is ended, not half of one
+            if self._process is None:
+                return
         self._process.join(LEAVE if self.warm else 0)
         if self._process.is_alive():
             self._process.kill()

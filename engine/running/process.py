@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import math
 import os
 import sys
 
@@ -51,9 +52,9 @@ def yield_memory() -> None:
 def _limit() -> int:
     """Bytes that this process may take: what was told, else what the machine or its container has; 0: unknown."""
     with contextlib.suppress(ValueError):
-        told = float(os.environ.get("LEMMASCOPE_MEMORY", ""))
-        if told > 0:
-            return int(told * 1e9)
+        told = float(os.environ.get("LEMMASCOPE_MEMORY", "")) * 1e9
+        if told > 0 and math.isfinite(told):
+            return min(int(told), sys.maxsize)
     found = []
     with contextlib.suppress(OSError, ValueError):
         found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))

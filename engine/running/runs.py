@@ -78,6 +78,7 @@ class Run:
     status: Status | None = None
     wanted: str = "running"  # what the person asked for: running, paused, cancelled
     until: int = -1
+    resumed: int = 0  # how often
     judging: bool = False
     judged_rows: int = 0
     rows: int = 0
@@ -147,6 +148,13 @@ class Run:
             for (name, _), c in self.columns.items()
             if c.parts and (wanted is None or name in wanted)
         )
+
+    def going(self) -> bool:
+        """Whether any of its stacks trains, or will."""
+        return any(s.state in ("running", "queued") for s in self.stacks.values())
+
+    def over(self) -> bool:
+        return self.overall()[0] in ENDED and not self.going()
 
     def tiers(self) -> dict[str, int]:
         """Steps that each tier ran, over all stacks."""

@@ -42,16 +42,17 @@ from engine.messages import (
     Status,
 )
 from engine.running.controls import Controls
-from engine.running.crew import DEAD, Crew
+from engine.running.crew import Crew
+from engine.running.deaths import Deaths
 from engine.running.files import Files
 from engine.running.pool import Worker
-from engine.running.runs import ENDED, Run, begin, copied_past
+from engine.running.runs import Run, begin, copied_past
 from engine.running.vetting import Vetting
 
 JUDGE_EVERY = 0.7  # seconds between interim verdicts
 
 
-class Service(Controls):
+class Service(Controls, Deaths):
     """`keep`: runs have journals, and what a crash left is offered."""
 
     def __init__(
@@ -81,18 +82,21 @@ class Service(Controls):
 
     async def start(self) -> None:
         self.loop = asyncio.get_running_loop()
+        if self.closing:
+            return
         self.spawn(self.files.look())
         await self.crew.start()
 
     async def close(self, discard: bool = True) -> None:
         """`discard`: what is not saved is not wanted; else it is offered at the next start."""
-        self.closing = True
+        self.closing = self.crew.closing = True
         self.described.set()
         self.own.close()
-        for task in list(self.tasks):
-            await asyncio.wait([task], timeout=30)
+        end = time.monotonic() + 30
+        while self.tasks and (left := end - time.monotonic()) > 0:
+            await asyncio.wait(list(self.tasks), timeout=left)
         await self.crew.close()
-        self.files.close(discard)
+        await asyncio.get_running_loop().run_in_executor(None, self.files.close, discard)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self.loop.create_task(work)
@@ -136,6 +140,9 @@ class Service(Controls):
             self.on_message(
                 Refused(start.run, f"run {start.run!r} is there already; ids are fresh")
             )
+            return
+        if self.broken:
+            self.on_message(Refused(start.run, self.broken))
             return
         if start.parent:
             parent = self.runs.get(start.parent)
@@ -187,6 +194,10 @@ class Service(Controls):
     def judge(self, run: Run, interim: bool) -> None:
         card = self.cards.get(run.started.experiment)
         if run.judging or not run.columns:
+            return
+        if self.broken:
+            if not interim:
+                self._report(run)
             return
         claims = {m for c in card.claims for m in c.metrics} if card else None
         if card and any(p.needs == "trace" for p in card.predictions):
@@ -241,7 +252,10 @@ class Service(Controls):
                 self.on_message(m)
             for s in run.stacks.values():
                 s.step = s.reached = start.parent_step
-                s.arrays = parent.checkpoints[(s.first, start.parent_step)]
+                kept = parent.checkpoints[(s.first, start.parent_step)]
+                from_here = Checkpoint(run.id, start.parent_step, s.first, kept)
+                run.take(from_here)  # whatever it is saved in, it can go on from there
+                self.on_message(replace(from_here, arrays={}))
         if start.paused:
             run.wanted = "paused"
             for s in run.stacks.values():
@@ -258,6 +272,8 @@ class Service(Controls):
             if isinstance(message, Predicted):
                 self.on_message(message)  # the answer to a Predict
             return
+        if isinstance(message, Judged) and message.interim and run.over():
+            return  # it comes too late: the last word is there, or on its way
         run.take(message)
         self.on_message(replace(message, arrays={}) if isinstance(message, Checkpoint) else message)
         due = time.monotonic() - run.judged_at > JUDGE_EVERY
@@ -266,6 +282,7 @@ class Service(Controls):
 
     def _ended(self, worker: Worker, message: Ended) -> None:
         worker.job = None
+        self.crew.deaths = 0  # processes that come to an end of their work are sound
         run = self.runs.get(message.run)
         if run is not None:
             stack = run.stacks[message.first]
@@ -273,15 +290,18 @@ class Service(Controls):
             stack.reached = max(stack.reached, message.step)
             for k, v in message.tiers.items():
                 stack.tiers[k] = stack.tiers.get(k, 0) + v
-            if message.state == "paused" and run.wanted == "running" and run.until < 0:
-                stack.state = "queued"  # paused and resumed again before it came to a halt
+            halted = message.state in ("paused", "cancelled")
+            if halted and run.wanted == "running" and run.until < 0:
+                stack.state = "queued"  # resumed again before it came to a halt
                 self.queue.append((run.id, stack.first))
             self._if_over(run)
         self._schedule()
 
     def _if_over(self, run: Run) -> None:
         state = run.overall()[0]
-        if state in ("running", "queued"):
+        if run.going():
+            if state == "failed":
+                self._report(run)  # at once; it is judged when the other stacks are through
             return
         if state in (
             "paused",
@@ -300,53 +320,8 @@ class Service(Controls):
         if run is None:
             return
         run.judging = False
-        if not message.interim and run.overall()[0] in ENDED:
+        if not message.interim and run.over():
             self._report(run)
-
-    def _silent(self, worker: Worker, seconds: float) -> None:
-        what = "trains this" if worker.job else "waits for work"
-        why = (
-            f"the process that {what} has not answered for {seconds:.0f} s: Stop ends it now, "
-            f"after {DEAD:g} s it is ended by itself"
-        )
-        self.on_message(Refused(worker.job[0] if worker.job else "", why))
-
-    def _lost(self, worker: Worker, why: str) -> None:
-        """A worker's process is gone: its run says so, the others go on, and what it was asked another is."""
-        if self.crew.hopeless:
-            self.broken = f"worker processes keep ending ({why}); restart Lemmascope to train again"
-            self.described.set()
-        else:
-            for message in worker.unanswered:
-                self._ask_again(message)
-        if worker.job and (run := self.runs.get(worker.job[0])) is not None:
-            stack = run.stacks[worker.job[1]]
-            stopped = run.wanted == "cancelled"  # because a person wanted it
-            stack.state = "cancelled" if stopped else "failed"
-            if not stopped:
-                stack.why = f"the process that trained it is gone ({why}); resume goes on from step {stack.step}"
-            run.judging = False
-            self._if_over(run)
-        if self.broken:
-            self.on_message(Refused("", self.broken))
-
-    def _ask_again(self, message: Message) -> None:
-        """A second time, not a third: it may be what processes die of."""
-        again = not any(m is message for m in self.repeated)
-        self.repeated.append(message)
-        run = self.runs.get(getattr(message, "run", ""))
-        if isinstance(message, Judge) and run is not None:
-            run.judging = False
-            if run.overall()[0] in ENDED:
-                if again:
-                    self.crew.ask(message)
-                else:
-                    self._report(run)
-        elif again:
-            self.crew.ask(message)
-        elif isinstance(message, Start):
-            self.asked.pop(message.run, None)
-            self.on_message(Refused(message.run, "the process that was to begin it died, twice"))
 
     # --- users' own experiments ---
 

@@ -247,8 +247,8 @@ class Training:
         return None
 
     def flush(self, now: float) -> None:
-        for m in self._gathered():
-            self.send(m)
+        for blob in [self.keeper.keep(m) for m in self._gathered()]:
+            self.say(blob)  # all of them are kept by then, should nobody listen
         self.keeper.tick()
         self.flushed = now
         if now - self.reported >= STATUS:

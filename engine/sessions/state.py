@@ -11,6 +11,7 @@ import os
 import time
 import uuid
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ import platformdirs
 from engine.messages import Array, Changed, Message, Rows, Started, Status
 from engine.sessions import disk, journal
 from engine.sessions.journal import Orphan
-from engine.sessions.lock import Lock, is_free
+from engine.sessions.lock import Held, Lock, is_free
 
 PAST = "past"
 LOCK = "lock"
@@ -40,9 +41,15 @@ class Journals:
     def __init__(self, root: Path | None = None) -> None:
         self.root = (root or folder()) / "journals"
         self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.own = self.root / f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        self.own.mkdir(mode=0o700)
-        self.lock = Lock(self.own / LOCK)
+        for again in reversed(range(5)):
+            self.own = self.root / f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
+            self.own.mkdir(mode=0o700)
+            try:
+                self.lock = Lock(self.own / LOCK)
+                return
+            except (Held, FileNotFoundError):  # who looks for orphans just now took it for one
+                if not again:
+                    raise
 
     def of(self, run: str) -> str:
         """A run's folder, which is there then."""
@@ -58,9 +65,21 @@ class Journals:
             for m in messages:
                 writer.append(m)
 
+    def set_aside(self, run: str) -> str:
+        """The folder, to be discarded, of a run that is safe elsewhere; what it measures from here on has a new one.
+
+        Empty if there is none.
+        """
+        aside = self.own / f"{run}.{uuid.uuid4().hex[:8]}"
+        try:
+            os.rename(self.own / run, aside)
+        except FileNotFoundError:
+            return ""
+        return str(aside)
+
     def forget(self, run: str) -> None:
         """A run that is safe elsewhere, or not wanted."""
-        discard(self.own / run)
+        discard(self.set_aside(run))
 
     def close(self, discard_all: bool) -> None:
         """Lets go. What is not discarded is an orphan from here on."""
@@ -97,9 +116,15 @@ def discard(run_folder: str | os.PathLike[str]) -> None:
 
 def _sweep(process_folder: str) -> None:
     """A dead process's folder goes with its last run."""
-    lock = os.path.join(process_folder, LOCK)
-    if is_free(lock) and set(disk.names(process_folder)) <= {LOCK}:
-        disk.remove(lock)
+    if set(disk.names(process_folder)) - {LOCK}:
+        return
+    try:
+        mine = Lock(os.path.join(process_folder, LOCK))  # so that it becomes nobody's meanwhile
+    except Held:
+        return
+    empty = set(disk.names(process_folder)) <= {LOCK}
+    mine.release(remove=empty)
+    if empty:
         os.rmdir(process_folder)
 
 
@@ -124,23 +149,58 @@ def recover(run_folder: str | os.PathLike[str]) -> list[Message]:
     if not begun:
         raise ValueError("what was left of this run does not say which it was")
     started, run = begun[-1], begun[-1].run
-    out: list[Message] = [started]
+    out: list[Message] = [started, *_changes(parts.values(), run)]
     for part in parts.values():
         for m in part:
-            again = isinstance(m, Changed) and any(_equal(m, o) for o in out)
-            if getattr(m, "run", "") == run and not isinstance(m, (Started, Status)) and not again:
+            apart = isinstance(m, (Started, Status, Changed))
+            if getattr(m, "run", "") == run and not apart:
                 out.append(m)
-    ends = []
-    for first in started.stacks:
-        said = [m for m in parts.get(str(first), []) if isinstance(m, Status)]
-        ends += [said[-1]] if said and said[-1].state in FINAL else []
+    ends = [e for first in started.stacks for e in _end(parts.get(str(first), ()))]
     if len(ends) == len(started.stacks):
-        out.append(min(ends, key=lambda m: FINAL.index(m.state)))
+        out.append(_together(ends))
     return out
 
 
-def _equal(change: Changed, other: Message) -> bool:
-    return isinstance(other, Changed) and change == other
+def _changes(parts: Iterable[Iterable[Message]], run: str) -> list[Changed]:
+    """Each stack's changes in order. Behind each Started a job says all that it knows of again, if it came so far."""
+    found: dict[int, list[Changed]] = {}
+    for part in parts:
+        said: dict[int, list[Changed]] = {}
+        for m in part:
+            if isinstance(m, Started):
+                said = {}
+            elif isinstance(m, Changed) and m.run == run:
+                now = said.setdefault(m.first, [])
+                now.append(m)
+                before = found.get(m.first, [])
+                if before is not now and before[len(now) - 1 : len(now)] != [m]:
+                    found[m.first] = now
+    return [c for first in sorted(found) for c in found[first]]
+
+
+def _end(part: Iterable[Message]) -> list[Status]:
+    """How a stack ended, unless it has gone on since."""
+    end: list[Status] = []
+    for m in part:
+        if isinstance(m, Started):
+            end = []
+        elif isinstance(m, Status):
+            end = [m] if m.state in FINAL else []
+    return end
+
+
+def _together(ends: list[Status]) -> Status:
+    """The end of a run from those of its stacks, as the service says it."""
+    tiers: dict[str, int] = {}
+    for m in ends:
+        for k, v in m.tiers.items():
+            tiers[k] = tiers.get(k, 0) + v
+    return replace(
+        min(ends, key=lambda m: FINAL.index(m.state)),
+        step=min(m.step for m in ends),
+        why="; ".join(dict.fromkeys(m.why for m in ends if m.why)),
+        tiers=tiers,
+    )
 
 
 def orphans(root: Path | None = None) -> list[Orphan]:
@@ -154,7 +214,8 @@ def orphans(root: Path | None = None) -> list[Orphan]:
             if not (process / LOCK).exists() and time.time() - process.stat().st_mtime < FRESH:
                 continue
             for run in sorted(p for p in process.iterdir() if p.is_dir()):
-                out += _orphan(run)
+                with contextlib.suppress(OSError):
+                    out += _orphan(run)
             _sweep(str(process))
     return sorted(out, key=lambda o: -o.last)
 
@@ -165,8 +226,9 @@ def _orphan(run: Path) -> list[Orphan]:
         return []  # its worker still writes its last words
     try:
         messages = recover(run)
-    except ValueError:
-        discard(run)  # not even which experiment it was
+    except ValueError:  # not even which experiment it was
+        if not any(r.kind != b"h" for f in files for r in journal.records(disk.read_all(str(f)))):
+            discard(run)  # nothing was ever kept here; else a newer version may know more
         return []
     started = messages[0]
     assert isinstance(started, Started)

@@ -226,6 +226,6 @@ class FakeLink(QObject):
             case Control(verb="cancel"):
                 self.say(Status(message.run, "cancelled", 20))
             case Save():
-                self.say(Saved(message.path))
+                self.say(Saved(message.path, runs=message.runs))
             case Open():
                 pass

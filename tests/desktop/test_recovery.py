@@ -182,5 +182,14 @@ def test_leaving_asks_while_a_recovered_run_is_unsaved(window):
     recovered(window)
     window.close()
     assert window.isVisible() and window.notice.asking()
-    window.link.say(Saved("/x/a.lemma.h5"))
+    window.link.say(Saved("/x/a.lemma.h5", runs=tuple(window.store.runs)))
     assert not window.store.modified
+
+
+def test_what_is_recovered_while_others_are_being_saved_is_not_saved(window):
+    before = tuple(window.store.runs)
+    window.link.say(orphan())
+    press(window, "Open")
+    recovered(window)
+    window.link.say(Saved("/x/a.lemma.h5", runs=before))
+    assert window.store.modified and window.store.recovered()

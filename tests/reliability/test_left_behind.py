@@ -17,9 +17,10 @@ import numpy as np
 import psutil
 import pytest
 
+from engine import cli
 from engine.client import Client, Failed
 from engine.messages import Discard, Open, Opened, Orphaned, Refused, Rows
-from engine.sessions import state
+from engine.sessions import lock, state
 
 ROOT = Path(__file__).parents[2]
 NAME = "stability/edge_of_stability"
@@ -247,3 +248,50 @@ def test_left_without_discarding_the_run_is_offered(tmp_path, monkeypatch):
     found = rows_of(state.recover(orphan.path))
     for metric, steps in shown.items():
         assert steps.items() <= found[metric].items()
+
+
+def test_a_run_that_could_not_be_saved_is_still_on_offer(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("LEMMASCOPE_STATE", str(tmp_path / "state"))
+    killed(tmp_path / "state", 5)
+    (orphan,) = state.orphans()
+    path = tmp_path / "s.lemma.h5"
+    holder = lock.Lock(lock.beside(str(path)))
+    try:
+        assert cli.main(["recover", "1", "--out", str(path)]) != 0
+    finally:
+        holder.release()
+    assert "has it open" in capsys.readouterr().err
+    assert [o.path for o in state.orphans()] == [orphan.path]
+    assert cli.main(["recover", "1", "--out", str(path)]) == 0
+    assert state.orphans() == [] and path.exists()
+
+
+def test_a_branch_that_was_not_begun_yet_goes_on_from_where_it_branched(tmp_path, monkeypatch):
+    monkeypatch.setenv("LEMMASCOPE_STATE", str(tmp_path / "state"))
+    values = VALUES | {"steps": 600}
+
+    async def branch(client, **more):
+        parent = await client.begin(experiment=NAME, values=values, seeds=2)
+        await client.finish(parent)
+        step = sorted(s for _, s in parent.checkpoints)[2]
+        return await client.begin(
+            experiment=NAME, values=values | {"lr": 0.02}, seeds=2,
+            parent=parent.id, parent_step=step, **more,
+        )  # fmt: skip
+
+    async def work():
+        async with Client(workers=1) as client:
+            live = await branch(client)
+            assert (await client.finish(live)).state == "done"
+            paused = await branch(client, paused=True)
+            path = str(tmp_path / "s.lemma.h5")
+            await client.save(path, [paused])
+        async with Client(workers=1) as client:
+            (opened,) = await client.open(path)
+            assert opened.status.step == live.started.parent_step > 0
+            await client.control(opened, "resume")
+            assert (await client.finish(opened)).state == "done"
+        return rows_of(live.trace_rows()), rows_of(opened.trace_rows())
+
+    live, opened = asyncio.run(asyncio.wait_for(work(), 120))
+    assert live == opened

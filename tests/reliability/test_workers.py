@@ -6,6 +6,9 @@ Times are taken where they only bound what this code decides: a second on a busy
 import asyncio
 import os
 import random
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -13,7 +16,7 @@ import numpy as np
 import pytest
 
 from engine.client import Client
-from engine.messages import Refused, Status
+from engine.messages import Changed, Refused, Rows, Status
 from engine.running import pool
 from tests.reliability import faulty
 
@@ -252,3 +255,73 @@ def test_numbers_that_are_no_more_stop_a_run_and_leave_its_last_sound_state(faul
 
     _, loss = drive(work)
     np.testing.assert_array_equal(loss, whole[0][1])
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="this system stops no processes")
+def test_who_did_not_look_himself_takes_nobody_for_dead(monkeypatch, tmp_path):
+    """Ctrl-Z and fg, or a machine that slept: the service stood still as well."""
+    monkeypatch.setenv("LEMMASCOPE_STATE", str(tmp_path / "state"))
+    monkeypatch.setattr("engine.running.crew.DEAD", 1.8)
+    monkeypatch.setattr("engine.running.crew.SILENT", 1.5)
+
+    async def work(client, said):
+        run = await client.begin(experiment=NAME, values=SMALL, seeds=2, paused=True)
+        await asyncio.sleep(0.3)
+        pids = [w.pid for w in client.service.crew.all]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        await asyncio.sleep(0.6)  # what was on its way has been read
+        time.sleep(3)
+        await asyncio.sleep(0.4)  # this one wakes before they do
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+        await asyncio.sleep(0.6)
+        assert not [m for _, m in said if isinstance(m, Refused)]
+        await client.control(run, "resume")
+        assert (await client.finish(run)).state == "done"
+        assert set(pids) <= {w.pid for w in client.service.crew.all}
+
+    drive(work, workers=1)
+
+
+def test_paused_and_resumed_at_once_it_goes_on(monkeypatch, tmp_path):
+    monkeypatch.setenv("LEMMASCOPE_STATE", str(tmp_path / "state"))
+
+    async def work(client, said):
+        for verb in ("pause", "cancel"):
+            run = await client.begin(experiment=NAME, values=SMALL, seeds=2)
+            await client.wait(lambda m: isinstance(m, Rows) and m.run == run.id)  # noqa: B023
+            await client.control(run, verb)
+            await client.control(run, "resume")
+            await asyncio.sleep(1)  # a stop that is no longer wanted is not insisted on
+            assert (await client.finish(run)).state == "done", verb
+
+    drive(work, workers=1)
+
+
+def test_a_knob_set_while_a_run_waits_its_turn_is_set(monkeypatch, tmp_path):
+    monkeypatch.setenv("LEMMASCOPE_STATE", str(tmp_path / "state"))
+
+    async def work(client, said):
+        first = await client.begin(experiment=NAME, values=SMALL | {"steps": 3000}, seeds=2)
+        second = await client.begin(experiment=NAME, values=SMALL, seeds=2)
+        assert second.status.state == "queued"
+        await client.control(second, "set", knob="lr", value=0.01)
+        assert [(m.run, m.step, m.value) for _, m in said if isinstance(m, Changed)] == [
+            (second.id, 0, 0.01)
+        ]
+        await client.control(first, "cancel")
+        assert (await client.finish(second)).state == "done"
+        assert not [m for _, m in said if isinstance(m, Refused)]
+
+    drive(work, workers=1)
+
+
+@pytest.mark.parametrize("told", ["inf", "1e300", "nan", "0", "-1", "much"])
+def test_a_memory_limit_that_is_none_ends_no_process(told):
+    program = "from engine.running.process import yield_memory; yield_memory()"
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=os.environ | {"LEMMASCOPE_MEMORY": told},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")

@@ -2,13 +2,16 @@
 
 import asyncio
 import sys
+import time
 from pathlib import Path
 
+import numpy as np
+import psutil
 import pytest
 
 from engine.client import Client, Failed
-from engine.messages import Open, Opened, Refused
-from engine.running import pool
+from engine.messages import Ended, Judged, Open, Opened, Refused, Rows, Start, Started
+from engine.running import pool, runs
 from engine.running.service import Service
 
 
@@ -44,3 +47,145 @@ def test_a_file_that_is_opened_before_the_first_worker_is_warm_knows_what_is_ins
     messages = asyncio.run(asyncio.wait_for(opened(), 60))
     assert messages[-1].runs and not messages[-1].why
     assert not [m for m in messages if isinstance(m, Refused)]
+
+
+def babbles(connection):
+    connection.send_bytes(b"this is no message")
+    time.sleep(60)
+
+
+def test_a_process_that_says_what_is_no_message_is_ended(monkeypatch):
+    monkeypatch.setattr(pool, "_serve", babbles)
+    began = time.monotonic()
+
+    async def begin():
+        client = Client(workers=1)
+        with pytest.raises(Failed, match=r"it sent what is no message"):
+            await client.__aenter__()
+        await client.service.close()
+
+    asyncio.run(asyncio.wait_for(begin(), 60))
+    assert time.monotonic() - began < 20
+    assert not [p for p in psutil.Process().children() if "spawn_main" in " ".join(p.cmdline())]
+
+
+def test_what_is_asked_when_no_worker_lives_is_refused_in_the_same_words(monkeypatch):
+    monkeypatch.setattr(pool, "_serve", ends_at_once)
+
+    async def begin():
+        client = Client(workers=1)
+        early = asyncio.ensure_future(client.begin(experiment="x/y"))
+        with pytest.raises(Failed):
+            await client.__aenter__()
+        for asked in (early, client.begin(experiment="x/y")):
+            with pytest.raises(Failed, match="worker processes keep ending"):
+                await asyncio.wait_for(asked, 10)
+        assert not client.service.asked
+        await client.service.close()
+
+    asyncio.run(asyncio.wait_for(begin(), 60))
+
+
+@pytest.mark.parametrize("turns", [0, 1, 5, 50])
+def test_closed_while_it_starts_nothing_is_left(turns):
+    async def begin():
+        service = Service(lambda m: None, workers=1, keep=False)
+        starting = asyncio.ensure_future(service.start())
+        for _ in range(turns):
+            await asyncio.sleep(0.001)
+        await service.close()
+        await asyncio.wait([starting], timeout=10)
+        assert starting.done() and starting.exception() is None
+        return [w.pid for w in service.crew.all]
+
+    pids = asyncio.run(asyncio.wait_for(begin(), 60))
+    assert not [p for p in pids if p and psutil.pid_exists(p)]
+
+
+def run_of(name, stacks=(0,)):
+    begun = Started(
+        name, "x/y", {}, {}, {"seed": np.arange(len(stacks))}, stacks, 10, "float32", "cpu",
+        "", "", 0, {}, "",
+    )  # fmt: skip
+    return runs.begin(Start(name, "x/y"), begun)
+
+
+def service_of(*known):
+    """A service without processes; what it asked its workers."""
+    said = []
+    service = Service(said.append, workers=2, keep=False)
+    service.loop = asyncio.get_running_loop()
+    service.runs = {r.id: r for r in known}
+    service.crew.spawn = lambda work: work.close()
+    service.asked_of = asked = []
+    service.crew.ask = asked.append
+    return service, said
+
+
+def test_a_process_that_is_gone_gets_no_work():
+    """Its last word was the end of a job; the next one in the queue is not given to it."""
+
+    async def work():
+        a, b = run_of("a"), run_of("b")
+        service, _ = service_of(a, b)
+        worker = pool.Worker(service.loop, service._heard, service.crew._gone)
+        worker.warm, worker.job = True, ("a", 0)
+        service.crew.all = [worker]
+        service.queue.append(("b", 0))
+        worker._in.append(Ended("a", 0, "done", 10))
+        worker._finish("it was ended by signal 9")
+        assert b.stacks[0].state == "queued" and list(service.queue) == [("b", 0)]
+        assert a.stacks[0].state == "done"
+
+    asyncio.run(work())
+
+
+def test_a_stack_that_fails_while_others_train_is_said_and_not_judged_yet():
+    async def work():
+        run = run_of("a", (0, 1))
+        run.take(Rows("a", "loss", 0, np.arange(3), np.zeros((3, 1))))
+        run.take(Rows("a", "loss", 1, np.arange(3), np.zeros((3, 1))))
+        service, said = service_of(run)
+        workers = [pool.Worker(service.loop, service._heard, service.crew._gone) for _ in "ab"]
+        for first, w in enumerate(workers):
+            w.warm, w.job, run.stacks[first].state = True, ("a", first), "running"
+        service.crew.all = workers
+        service._ended(workers[0], Ended("a", 0, "failed", 2, "thrown"))
+        assert [(m.state, m.why) for m in said] == [("failed", "thrown")]
+        assert not service.asked_of
+        service._ended(workers[1], Ended("a", 1, "done", 10))
+        (asked,) = service.asked_of
+        assert not asked.interim
+
+    asyncio.run(work())
+
+
+def test_a_verdict_from_before_the_end_does_not_replace_the_last_one():
+    async def work():
+        run = run_of("a")
+        run.take(Rows("a", "loss", 0, np.arange(3), np.zeros((3, 1))))
+        service, said = service_of(run)
+        run.stacks[0].state = "done"
+        verdict = lambda outcome, interim: Judged(
+            "a", "c", "text", outcome, 1.0, 1.0, 0.0, "", (), "==", interim
+        )
+        service._of_run(verdict("holds", False))
+        service._of_run(verdict("fails", True))
+        assert run.judged["c"].outcome == "holds"
+        assert [m.outcome for m in said if isinstance(m, Judged)] == ["holds"]
+
+    asyncio.run(work())
+
+
+def test_what_was_asked_twice_is_not_kept_for_ever():
+    async def work():
+        service, _ = service_of()
+        worker = pool.Worker(service.loop, service._heard, service.crew._gone)
+        service.crew.all = [worker]
+        for i in range(20):
+            worker.unanswered = [Start(f"r{i}", "x/y")]
+            service._lost(worker, "thrown")
+            worker.unanswered = []
+        assert len(service.repeated) <= 1
+
+    asyncio.run(work())

@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -13,8 +14,10 @@ import pytest
 
 from engine.client import Client, Failed
 from engine.encoding import decode
-from engine.messages import Open, Opened, Refused, Rows, Save, Saved
+from engine.messages import Changed, Job, Open, Opened, Refused, Rows, Save, Saved, Start
 from engine.running.keeping import Keeper
+from engine.running.training import Training, started
+from engine.running.worker import Unheard
 from engine.sessions import disk, journal, loader, saver, state
 from tests.engine.sessions.streams import plain_run, same
 
@@ -236,7 +239,116 @@ def test_what_waits_for_a_full_disk_is_bounded(tmp_path, monkeypatch):
     keeper = Keeper(str(tmp_path / "r.journal"), lambda why: None)
     monkeypatch.setattr("engine.running.keeping.ROOM", 10_000)
     monkeypatch.setattr(keeper, "_append", lambda m, blob: "r.journal: the disk is full")
-    for m in plain_run(steps=200) * 20:
+    for m in plain_run(steps=200)[1:-1] * 20:  # its beginning and its end are never dropped
         keeper.keep(m)
         assert keeper.size <= 10_000
     assert keeper.size == sum(len(b) for _, b in keeper.waiting)
+
+
+def test_a_run_that_goes_on_while_its_saved_journal_is_removed_keeps_the_new_one(
+    tmp_path, monkeypatch
+):
+    true, begun, go = state.discard, threading.Event(), threading.Event()
+
+    def slow(where):
+        begun.set()
+        assert go.wait(30)
+        true(where)
+
+    async def work(client):
+        run = await client.begin(experiment=NAME, values=SMALL, seeds=1, paused=True)
+        await client.control(run, "step", steps=100)
+        await client.wait(lambda m: getattr(m, "state", "") == "paused" and m.step == 100)
+        monkeypatch.setattr(state, "discard", slow)
+        saving = asyncio.ensure_future(client.save(str(tmp_path / "s.lemma.h5"), [run]))
+        while not begun.is_set():
+            await asyncio.sleep(0.01)
+        await client.control(run, "step", steps=100)
+        await client.wait(lambda m: getattr(m, "state", "") == "paused" and m.step == 200)
+        go.set()
+        await saving
+        await asyncio.sleep(0.2)
+        place = client.service.files.journals.own / run.id
+        kept = {(m.metric, s) for m in state.recover(place) if isinstance(m, Rows) for s in m.steps}
+        assert kept == {(r.metric, s) for r in run.trace_rows() for s in r.steps}
+
+    drive(work)
+
+
+def test_a_disk_that_was_full_for_a_moment_is_tried_again_with_the_next_run(monkeypatch):
+    true, full = state.Journals.of, [True]
+
+    def of(self, run):
+        if full.pop() if full else False:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return true(self, run)
+
+    monkeypatch.setattr(state.Journals, "of", of)
+
+    async def work(client):
+        for _ in range(2):
+            run = await client.begin(experiment=NAME, values=SMALL, seeds=1)
+            assert (await client.finish(run)).state == "done"
+        (refused,) = [m for m in client.said if isinstance(m, Refused)]
+        assert "cannot be written (No space left on device)" in refused.why
+        assert (client.service.files.journals.own / run.id / "0.journal").exists()
+
+    drive(work)
+
+
+def test_whatever_goes_wrong_who_opens_is_answered(tmp_path, monkeypatch):
+    def broken(path):
+        raise ZeroDivisionError("thrown")
+
+    monkeypatch.setattr(loader, "load", broken)
+
+    async def work(client):
+        with pytest.raises(Failed, match=r"s\.h5 was not opened: ZeroDivisionError: thrown"):
+            await asyncio.wait_for(client.open(str(tmp_path / "s.h5")), 20)
+
+    drive(work)
+
+
+def test_two_saves_at_once_are_one_after_the_other(tmp_path):
+    async def work(client):
+        run = await client.begin(experiment=NAME, values=SMALL, seeds=1, paused=True)
+        saves = (client.save(str(tmp_path / "s.h5"), [run], notes) for notes in "ab")
+        await asyncio.gather(*saves)
+
+    drive(work)
+    assert loader.load(tmp_path / "s.h5").notes == "b"
+
+
+def test_what_waits_for_a_full_disk_never_loses_a_change(tmp_path, monkeypatch):
+    keeper = Keeper(str(tmp_path / "r.journal"), lambda why: None)
+    monkeypatch.setattr("engine.running.keeping.ROOM", 10_000)
+    with monkeypatch.context() as full:
+        full.setattr(keeper, "_append", lambda m, blob: "r.journal: the disk is full")
+        stream = plain_run(steps=200)
+        keeper.keep(stream[0])
+        keeper.keep(Changed("r", 3, "lr", 0.5))
+        for m in stream[1:] * 20:
+            keeper.keep(m)
+    keeper.close()
+    found = journal.recover(tmp_path / "r.journal")
+    assert isinstance(found[0], type(stream[0]))
+    assert Changed("r", 3, "lr", 0.5) in found
+
+
+def test_what_was_read_when_nobody_listens_any_more_is_kept_for_every_reading(tmp_path):
+    def unheard(blob):
+        raise Unheard
+
+    start = Start("r", NAME, SMALL, {}, 1)
+    job = Job("r", start, 0, 0, -1, {}, (), started(start), str(tmp_path))
+    training = Training(job, lambda blob: None, lambda why: None)
+    while len(training.rows) < 2:
+        training.advance()
+    read = {name: [s for s, _ in rows] for name, rows in training.rows.items()}
+    training.say = unheard
+    with pytest.raises(Unheard):
+        training.flush(time.perf_counter())
+    training.close()
+    found = [m for m in journal.recover(tmp_path / "0.journal") if isinstance(m, Rows)]
+    for name, steps in read.items():
+        assert set(steps) <= {s for m in found if m.metric == name for s in m.steps.tolist()}

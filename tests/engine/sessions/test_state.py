@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -33,6 +34,7 @@ def test_one_journal_is_one_run_again_and_can_be_saved(tmp_path):
         str(f): [run[0], run[0], *(m for m in run[1:] if getattr(m, "first", f) == f)]
         for f in run[0].stacks
     }
+    parts["2"][-1] = replace(parts["2"][-1], tiers={})  # a stack's are summed up
     where = dead(tmp_path, "a", parts)
     got = state.recover(where)
     assert isinstance(got[0], Started) and sum(isinstance(m, Started) for m in got) == 1
@@ -180,3 +182,90 @@ def test_a_lock_file_that_lies_about_its_holder_is_plain_words(tmp_path):
         with pytest.raises(Held, match=r"^process \? on [ab?]+$"):
             Lock(path)
     mine.release()
+
+
+def changes_of(where):
+    return [m.value for m in state.recover(where) if isinstance(m, Changed)]
+
+
+def test_a_knob_that_went_there_and_back_is_where_it_was_left(tmp_path):
+    """A job's journal begins with the changes that its run knows: said again they are the same ones."""
+    begun = started((0, 2))
+    there, back = Changed("a", 3, "lr", 0.1), Changed("a", 3, "lr", 0.2)
+    other = Changed("a", 3, "lr", 0.7, 2)
+    known = [there, back, there]
+    later = Changed("a", 5, "lr", 0.4)
+    where = dead(
+        tmp_path,
+        "a",
+        {
+            state.PAST: [begun, there, back, other],
+            "0": [begun, *known, begun, *known, later, begun, there],  # the last was cut short
+            "2": [begun, other],
+        },
+    )
+    run = replayed(state.recover(where), "b")
+    assert [c.value for c in run.changes if c.first == 0] == [0.1, 0.2, 0.1, 0.4]
+    assert [c.value for c in run.changes if c.first == 2] == [0.7]
+
+
+@pytest.mark.parametrize("end", ["failed", "cancelled"])
+def test_an_end_from_which_it_went_on_is_none(tmp_path, end):
+    begun = started((0,))
+    went_on = [begun, rows(0, [0, 1]), Status("a", end, 1, "thrown"), begun, rows(0, [2])]
+    run = replayed(state.recover(dead(tmp_path, "a", {"0": went_on})), "b")
+    assert run.status.state == "paused" and run.status.why == ""
+
+
+def test_the_end_of_several_stacks_is_the_end_of_all_of_them(tmp_path):
+    begun = started((0, 2))
+    parts = {
+        "0": [begun, Status("a", "failed", 300, "no memory", tiers={"plain": 300})],
+        "2": [begun, Status("a", "stopped", 50, "diverged", tiers={"plain": 40, "recorded": 10})],
+    }
+    status = state.recover(dead(tmp_path, "a", parts))[-1]
+    assert (status.state, status.step) == ("failed", 50)
+    assert status.why == "no memory; diverged"
+    assert status.tiers == {"plain": 340, "recorded": 10}
+
+
+def test_what_cannot_be_read_here_is_left_where_it_is(tmp_path):
+    """A newer version's journals are not an older one's to remove."""
+    where = dead(tmp_path, "a", {"0": []})
+    with journal.Writer(where / "0.journal") as w:
+        w._put(b"m", b"a message of years to come")
+    assert state.orphans(tmp_path) == []
+    assert (where / "0.journal").exists()
+
+
+def test_a_run_that_cannot_be_looked_at_hides_no_other(tmp_path, monkeypatch):
+    for name in "abc":
+        dead(tmp_path, name, {"0": plain_run(name)})
+    true = journal.recover
+
+    def recover(path):
+        if os.sep + "b" + os.sep in os.fspath(path):
+            raise PermissionError(13, "Permission denied")
+        return true(path)
+
+    monkeypatch.setattr(journal, "recover", recover)
+    assert sorted(os.path.basename(o.path) for o in state.orphans(tmp_path)) == ["a", "c"]
+
+
+def test_a_folder_that_another_sweeps_while_it_is_made_is_made_again(tmp_path, monkeypatch):
+    true, swept = state.Lock, []
+
+    def lock(path):
+        if not swept:
+            swept.append(path)
+            state.orphans(tmp_path)  # another instance starts just now
+            path.touch()
+            state.orphans(tmp_path)
+            assert not path.parent.exists() or not path.exists()
+        return true(path)
+
+    monkeypatch.setattr(state, "Lock", lock)
+    mine = state.Journals(tmp_path)
+    assert os.path.isdir(mine.of("a")) and not is_free(str(mine.own / state.LOCK))
+    mine.close(discard_all=True)
+    assert os.listdir(tmp_path / "journals") == []
