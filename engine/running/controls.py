@@ -117,5 +117,5 @@ class Controls:
             return
         for s in waiting:
             change = Changed(run.id, s.step, control.knob, value, s.first)
-            run.take(change)
+            run.change(change)
             self.on_message(change)

@@ -33,6 +33,13 @@ class Column:
         self.parts: list[Rows] = []
         self.coords: Array | None = None
 
+    def cut(self, step: int) -> None:
+        """Nothing behind this step counts any more."""
+        held = [p for p in self.parts if len(p.steps) and p.steps.max() > step]
+        if held:
+            parts = [until(p, step) if any(p is h for h in held) else p for p in self.parts]
+            self.parts = [p for p in parts if len(p.steps)]
+
     def add(self, rows: Rows) -> None:
         if rows.coords is not None:
             self.coords = rows.coords
@@ -127,6 +134,19 @@ class Run:
             case Status():
                 self.status = message
 
+    def change(self, c: Changed) -> None:
+        """A person set a knob. What was measured behind that step, before a crash, is another course: it goes."""
+        self.changes = [o for o in self.changes if o.first != c.first or o.step <= c.step]
+        for first, step in list(self.checkpoints):
+            if first == c.first and step > c.step:
+                del self.checkpoints[(first, step)]
+        for (metric, first), column in list(self.columns.items()):
+            if first == c.first:
+                column.cut(c.step)
+                if not column.parts:
+                    del self.columns[(metric, first)]
+        self.take(c)
+
     def messages(self) -> list[Message]:
         """The run's stream, shortened: what a session file holds and what opening it replays."""
         out: list[Message] = [self.started, *self.changes]
@@ -175,6 +195,12 @@ class Run:
         return "done", step, why
 
 
+def until(rows: Rows, step: int) -> Rows:
+    """The rows up to a step."""
+    keep = rows.steps <= step
+    return replace(rows, steps=rows.steps[keep], values=rows.values[keep])
+
+
 def begin(start: Start, started: Started) -> Run:
     return Run(start, started, {f: StackState(f) for f in started.stacks})
 
@@ -191,6 +217,7 @@ def replayed(messages: Iterable[Message], run: str) -> Run:
             found.take(named)
     if found is None:
         raise ValueError("a run without its beginning")
+    found.changes.sort(key=lambda c: c.step)
     state = found.status.state if found.status else "paused"
     for s in found.stacks.values():
         s.state = state if state in ENDED else "paused"
@@ -205,9 +232,7 @@ def replayed(messages: Iterable[Message], run: str) -> Run:
 def copied_past(parent: Run, run: str, step: int) -> list[Message]:
     """What a branch inherits: its parent's readings and changes up to `step`."""
     out: list[Message] = []
-    for rows in parent.trace_rows():
-        keep = rows.steps <= step
-        out.append(replace(rows, run=run, steps=rows.steps[keep], values=rows.values[keep]))
+    out += [replace(until(rows, step), run=run) for rows in parent.trace_rows()]
     out += [replace(c, run=run) for c in parent.changes if c.step <= step]
     return out
 

@@ -250,6 +250,7 @@ class Service(Controls, Deaths):
             for m in copied_past(parent, run.id, start.parent_step):
                 run.take(m)
                 self.on_message(m)
+            run.changes.sort(key=lambda c: c.step)
             for s in run.stacks.values():
                 s.step = s.reached = start.parent_step
                 kept = parent.checkpoints[(s.first, start.parent_step)]
@@ -274,7 +275,10 @@ class Service(Controls, Deaths):
             return
         if isinstance(message, Judged) and message.interim and run.over():
             return  # it comes too late: the last word is there, or on its way
-        run.take(message)
+        if isinstance(message, Changed):
+            run.change(message)
+        else:
+            run.take(message)
         self.on_message(replace(message, arrays={}) if isinstance(message, Checkpoint) else message)
         due = time.monotonic() - run.judged_at > JUDGE_EVERY
         if isinstance(message, Rows) and run.rows > run.judged_rows and due:

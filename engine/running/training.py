@@ -203,7 +203,8 @@ class Training:
         if knob in self.plan.sweep:
             raise ValueError(f"{knob} is swept in this run and cannot change during it")
         new = Changed(self.job.run, self.step, knob, declared.check(value), self.job.first)
-        self.changes.append(new)
+        # those behind this step were of a course that a crash ended: this one goes another way
+        self.changes = [c for c in self.changes if c.step <= self.step] + [new]
         self.send(new)
         if self.state is not None:
             self.begun = self.step

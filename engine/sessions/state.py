@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import platformdirs
 
-from engine.messages import Array, Changed, Message, Rows, Started, Status
+from engine.messages import Array, Changed, Checkpoint, Message, Rows, Started, Status
 from engine.sessions import disk, journal
 from engine.sessions.journal import Orphan
 from engine.sessions.lock import Held, Lock, is_free
@@ -149,33 +149,58 @@ def recover(run_folder: str | os.PathLike[str]) -> list[Message]:
     if not begun:
         raise ValueError("what was left of this run does not say which it was")
     started, run = begun[-1], begun[-1].run
-    out: list[Message] = [started, *_changes(parts.values(), run)]
-    for part in parts.values():
-        for m in part:
-            apart = isinstance(m, (Started, Status, Changed))
-            if getattr(m, "run", "") == run and not apart:
-                out.append(m)
+    out: list[Message] = [started, *_course(parts.values(), run)]
     ends = [e for first in started.stacks for e in _end(parts.get(str(first), ()))]
     if len(ends) == len(started.stacks):
         out.append(_together(ends))
     return out
 
 
-def _changes(parts: Iterable[Iterable[Message]], run: str) -> list[Changed]:
-    """Each stack's changes in order. Behind each Started a job says all that it knows of again, if it came so far."""
+def _course(parts: Iterable[Iterable[Message]], run: str) -> list[Message]:
+    """Each stack's changes in order, then what was measured.
+
+    Behind each Started a job says all the changes that it knows of again, if it came so far. One that is new makes what
+    was measured behind its step another course.
+    """
     found: dict[int, list[Changed]] = {}
+    rest: list[Message] = []
+    reached: dict[int, int] = {}
     for part in parts:
         said: dict[int, list[Changed]] = {}
         for m in part:
             if isinstance(m, Started):
                 said = {}
-            elif isinstance(m, Changed) and m.run == run:
+            elif getattr(m, "run", "") != run or isinstance(m, Status):
+                continue
+            elif isinstance(m, Changed):
                 now = said.setdefault(m.first, [])
-                now.append(m)
+                now[:] = [c for c in now if c.step <= m.step] + [m]
                 before = found.get(m.first, [])
-                if before is not now and before[len(now) - 1 : len(now)] != [m]:
+                if before is now or before[len(now) - 1 : len(now)] != [m]:
                     found[m.first] = now
-    return [c for first in sorted(found) for c in found[first]]
+                    if reached.get(m.first, 0) > m.step:
+                        rest = [o for r in rest for o in _before(r, m)]
+                        reached[m.first] = m.step
+            else:
+                rest.append(m)
+                if (step := _last(m)) > reached.get(getattr(m, "first", 0), 0):
+                    reached[getattr(m, "first", 0)] = step
+    return [*(c for first in sorted(found) for c in found[first]), *rest]
+
+
+def _last(m: Message) -> int:
+    if isinstance(m, Rows):
+        return int(m.steps.max(initial=0))
+    return m.step if isinstance(m, Checkpoint) else 0
+
+
+def _before(m: Message, change: Changed) -> list[Message]:
+    """What a change leaves of a message that was there before it."""
+    if getattr(m, "first", None) != change.first or _last(m) <= change.step:
+        return [m]
+    if isinstance(m, Rows) and (keep := m.steps <= change.step).any():
+        return [replace(m, steps=m.steps[keep], values=m.values[keep])]
+    return []
 
 
 def _end(part: Iterable[Message]) -> list[Status]:

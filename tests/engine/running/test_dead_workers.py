@@ -10,9 +10,23 @@ import psutil
 import pytest
 
 from engine.client import Client, Failed
-from engine.messages import Ended, Judged, Open, Opened, Refused, Rows, Start, Started
+from engine.messages import (
+    Changed,
+    Checkpoint,
+    Ended,
+    Job,
+    Judged,
+    Open,
+    Opened,
+    Refused,
+    Rows,
+    Start,
+    Started,
+)
 from engine.running import pool, runs
 from engine.running.service import Service
+from engine.running.training import Training, started
+from engine.sessions import state
 
 
 def ends_at_once(connection):
@@ -189,3 +203,41 @@ def test_what_was_asked_twice_is_not_kept_for_ever():
         assert len(service.repeated) <= 1
 
     asyncio.run(work())
+
+
+def test_a_knob_that_is_set_makes_what_was_measured_behind_it_another_course():
+    """Of a run that a crash, or its worker's death, set back to its last checkpoint."""
+
+    async def work():
+        run = run_of("a", (0, 1))
+        for first in (0, 1):
+            run.take(Rows("a", "loss", first, np.arange(0, 60), np.zeros((60, 1))))
+            run.take(Rows("a", "loss", first, np.arange(60, 90), np.zeros((30, 1))))
+            run.take(Checkpoint("a", 40, first, {"w": np.zeros(1)}))
+            run.take(Changed("a", 70, "lr", 0.5, first))
+        service, said = service_of(run)
+        service._of_run(Changed("a", 45, "lr", 0.1, 0))
+        steps = {r.first: int(r.steps.max()) for r in run.trace_rows()}
+        assert steps == {0: 45, 1: 89}
+        assert [(c.first, c.step) for c in run.changes] == [(1, 70), (0, 45)]
+        assert len(said) == 1
+
+    asyncio.run(work())
+
+
+def test_a_training_that_was_set_back_is_not_set_back_to_its_first_course(tmp_path):
+    values = {"d": 200, "n": 50, "width": 32, "steps": 400}
+    start = Start("r", "generalisation/xor_clusters", values, {}, 1)
+    changes = (Changed("r", 20, "lr", 0.2), Changed("r", 150, "lr", 0.3))
+    job = Job("r", start, 0, 0, 100, {}, changes, started(start), str(tmp_path))
+    training = Training(job, lambda blob: None, lambda why: None)
+    while training.advance() is None:
+        pass
+    again = Job("r", start, 0, 100, -1, training._arrays(), changes, job.started, str(tmp_path))
+    training = Training(again, lambda blob: None, lambda why: None)
+    training.change("lr", 0.1)
+    while training.advance() is None:
+        pass
+    assert [(c.step, c.value) for c in training.changes] == [(20, 0.2), (100, 0.1)]
+    found = [(m.step, m.value) for m in state.recover(tmp_path) if isinstance(m, Changed)]
+    assert found == [(20, 0.2), (100, 0.1)]

@@ -29,7 +29,8 @@ def dead(root, run, parts, process="1-dead"):
 
 
 def test_one_journal_is_one_run_again_and_can_be_saved(tmp_path):
-    run = plain_run("a")
+    begun, *more = plain_run("a")
+    run = [begun, *sorted(more, key=lambda m: not isinstance(m, Changed))]  # as a worker says them
     parts = {  # begun twice: a job that went on
         str(f): [run[0], run[0], *(m for m in run[1:] if getattr(m, "first", f) == f)]
         for f in run[0].stacks
@@ -207,6 +208,29 @@ def test_a_knob_that_went_there_and_back_is_where_it_was_left(tmp_path):
     run = replayed(state.recover(where), "b")
     assert [c.value for c in run.changes if c.first == 0] == [0.1, 0.2, 0.1, 0.4]
     assert [c.value for c in run.changes if c.first == 2] == [0.7]
+
+
+def test_a_knob_set_after_a_crash_makes_what_was_behind_it_another_course(tmp_path):
+    begun = started((0, 2))
+    old, new = Changed("a", 7, "lr", 0.1), Changed("a", 4, "lr", 0.2)
+    state_at = lambda step, first=0: Checkpoint("a", step, first, {"params/W": np.ones((2, 3))})
+    where = dead(
+        tmp_path,
+        "a",
+        {
+            state.PAST: [begun, rows(0, [0, 1])],
+            "0": [
+                begun, rows(0, [2, 3, 4, 5]), state_at(4), rows(0, [6, 7]), old, rows(0, [8, 9]),
+                state_at(8), begun, old, new, rows(0, [5]), begun, new,
+            ],
+            "2": [begun, rows(2, [0, 1, 2, 3, 4, 5, 6, 7, 8]), state_at(8, 2)],
+        },
+    )  # fmt: skip
+    run = replayed(state.recover(where), "b")
+    steps = {r.first: r.steps.tolist() for r in run.trace_rows()}
+    assert steps == {0: [0, 1, 2, 3, 4, 5], 2: list(range(9))}
+    assert [c.value for c in run.changes] == [0.2]
+    assert sorted(run.checkpoints) == [(0, 4), (2, 8)] and run.stacks[0].step == 4
 
 
 @pytest.mark.parametrize("end", ["failed", "cancelled"])
