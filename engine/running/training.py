@@ -232,7 +232,7 @@ class Training:
             self.frames = self._frames(self.state)  # a change that is being repeated
         now = time.perf_counter()
         if frame.values and not frame.stopped:
-            self._remember(frame.values, now)
+            self._remember(frame.values, now, frame.step in self.marks)
         if now - self.flushed >= GATHER:
             self.flush(now)
         if frame.step in self.marks and frame.step > self.job.step:
@@ -277,9 +277,12 @@ class Training:
         """The state as it is now; on the CPU it shares memory with the training."""
         return {k: v.detach().cpu().numpy() for k, v in flatten(self.state).items()}
 
-    def _remember(self, values: dict[str, Array], now: float) -> None:
-        """Keeps a copy of the last state in which every number is finite, looked at a few times a second."""
-        if self.finite is not None and now - self.looked < FINITE:
+    def _remember(self, values: dict[str, Array], now: float, at_once: bool) -> None:
+        """Keeps a copy of the last state in which every number is finite, looked at a few times a second.
+
+        `at_once`: there is a checkpoint of this step, and nothing older is to be named the last.
+        """
+        if self.finite is not None and now - self.looked < FINITE and not at_once:
             return
         self.looked = now
         arrays = self._arrays()
