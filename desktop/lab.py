@@ -48,6 +48,7 @@ class Lab(Values, Requests, QObject):
         store.catalogue_changed.connect(self._catalogue)
         store.current_changed.connect(self._selected)
         store.run_changed.connect(self._run_changed)
+        store.run_gone.connect(self.forget)
 
     def _timer(self, ms: int, act: Any) -> QTimer:
         timer = QTimer(self)

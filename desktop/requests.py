@@ -9,7 +9,7 @@ from typing import Protocol
 from desktop.runs import ACTIVE, OVER, Run
 from desktop.store import Store
 from desktop.values import branch_of
-from engine.messages import Allow, Control, Describe, Discard, Message, Open, Save
+from engine.messages import Allow, Control, Describe, Discard, Forget, Message, Open, Save
 
 
 class Sender(Protocol):
@@ -75,6 +75,10 @@ class Requests:
         if run is not None and run.state in ACTIVE:
             self.link.send(Control(run_id, "pause"))
         self.store.delete(run_id)
+
+    def forget(self, run_id: str) -> None:
+        """It can no longer be undone: the engine need not keep it either."""
+        self.link.send(Forget(run_id))
 
     def recover(self, journal: str) -> None:
         """Shows what a crash left."""

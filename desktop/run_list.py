@@ -22,6 +22,7 @@ class RunList(QObject):
     run_added = Signal(str)
     run_changed = Signal(str, str)
     run_removed = Signal(str)
+    run_gone = Signal(str)  # nobody can ask for it any more
     current_changed = Signal(str)
     modified_changed = Signal(bool)
 
@@ -159,6 +160,7 @@ class RunList(QObject):
             self._removed[run] = found
         else:
             self._gone.add(run)
+            self.run_gone.emit(run)
         if self.current == run:
             others = self.of_experiment(found.experiment)
             self.current = others[-1].id if others else ""
@@ -169,6 +171,7 @@ class RunList(QObject):
     def _bury(self, run: str) -> None:
         if self._removed.pop(run, None) is not None:
             self._gone.add(run)
+            self.run_gone.emit(run)
 
     def _restore(self, run: str, place: int) -> None:
         found = self._removed.pop(run, None)

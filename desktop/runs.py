@@ -64,6 +64,16 @@ class Run:
         ends = [int(c.steps[-1]) for c in self.columns.values() if len(c.steps)]
         return max([self.step, *ends])
 
+    def change(self, new: Changed) -> bool:
+        """Takes it in the place of an earlier value of its knob at its step; whether it says anything new."""
+        where = (new.first, new.step, new.knob)
+        for i, c in enumerate(self.changes):
+            if (c.first, c.step, c.knob) == where:
+                self.changes[i] = new
+                return c != new
+        self.changes.append(new)
+        return True
+
     def full_checkpoints(self) -> list[int]:
         """Steps at which every stack has a checkpoint, so that a branch can start there."""
         steps = {s for _, s in self.checkpoints}

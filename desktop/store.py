@@ -28,6 +28,7 @@ from engine.messages import (
     Started,
     Status,
     Stranger,
+    Thinned,
 )
 from engine.spec import Value
 
@@ -85,12 +86,15 @@ class Store(RunList):
                 self._say(message.run, "verdict")
             case Changed():
                 run = self._of(message.run)
-                if message not in run.changes:
-                    run.changes.append(message)
+                if run.change(message):
                     self._rename()
                     self._say(message.run, "events")
             case Checkpoint():
                 self._of(message.run).checkpoints.add((message.first, message.step))
+                self._say(message.run, "checkpoint")
+            case Thinned():
+                run = self._of(message.run)
+                run.checkpoints -= {(f, s) for f in run.stacks for s in message.steps}
                 self._say(message.run, "checkpoint")
             case Status():
                 self._status(message)

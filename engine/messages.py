@@ -104,6 +104,13 @@ class Discard:
 
 
 @dataclass(frozen=True)
+class Forget:
+    """A run that nobody can ask for any more: it stops, and nothing of it is kept."""
+
+    run: str
+
+
+@dataclass(frozen=True)
 class Allow:
     """The person read what enabling means: the user's experiment at `path` may run while its bytes have this hash."""
 
@@ -215,6 +222,14 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
+class Thinned:
+    """The checkpoints at these steps are no longer kept: a run has so many at most."""
+
+    run: str
+    steps: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Status:
     run: str
     state: State
@@ -317,8 +332,8 @@ Message = Any
 KINDS: dict[str, type] = {
     c.__name__: c
     for c in (
-        Describe, Start, Control, Predict, Save, Open, Discard, Allow, Catalogue, Orphaned, Started, Rows, Predicted, Judged, Changed,
-        Checkpoint, Status, Saved, Opened, Refused, Hello, Job, Judge, JudgedAll, Ended, Quit,
+        Describe, Start, Control, Predict, Save, Open, Discard, Forget, Allow, Catalogue, Orphaned, Started, Rows, Predicted, Judged, Changed,
+        Checkpoint, Thinned, Status, Saved, Opened, Refused, Hello, Job, Judge, JudgedAll, Ended, Quit,
     )
 }  # fmt: skip
 PARTS: dict[str, type] = {

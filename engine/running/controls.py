@@ -6,9 +6,10 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from engine.messages import Card, Changed, Control, Message, Refused
+from engine.messages import Card, Changed, Control, Message, Refused, Start
 from engine.running.crew import Crew
-from engine.running.runs import ENDED, Run
+from engine.running.runs import ENDED, Run, StackState
+from engine.spec import Value
 
 STOP = 0.8  # seconds that a worker has to stop a run by itself
 
@@ -21,12 +22,17 @@ class Controls:
     cards: dict[str, Card]
     crew: Crew
     queue: deque[tuple[str, int]]
-    loop: asyncio.AbstractEventLoop
+    asked: dict[str, Start]
+    early: dict[str, list[Control]]
     broken: str
+    loop: asyncio.AbstractEventLoop
     _schedule: Callable[[], None]
     _report: Callable[[Run], None]
 
     def _control(self, control: Control) -> None:
+        if control.run in self.asked:
+            self.early.setdefault(control.run, []).append(control)  # once it has begun
+            return
         run = self.runs.get(control.run)
         if run is None:
             self.on_message(Refused(control.run, f"there is no run {control.run}"))
@@ -70,41 +76,32 @@ class Controls:
             self._report(run)
 
     def _resume(self, run: Run, control: Control) -> None:
-        open_stacks = [
-            s for s in run.stacks.values() if s.state in ("paused", "cancelled", "failed")
-        ]
-        # one that has yet to come to the halt that was asked for goes on from there
-        halting = run.wanted != "running" and control.verb == "resume" and self.crew.of(run.id)
-        if not open_stacks and not halting:
-            state = run.overall()[0]
-            if state in ENDED:
-                self.on_message(Refused(run.id, f"the run is {state}; there is nothing to resume"))
+        state, step, _ = run.overall()
+        if all(s.state in ("done", "stopped") for s in run.stacks.values()):
+            self.on_message(Refused(run.id, f"the run is {state}; there is nothing to resume"))
             return
         if self.broken:
             self.on_message(Refused(run.id, self.broken))
             return
-        run.wanted = "running"
+        until = step + max(1, control.steps) if control.verb == "step" else -1
+        open_stacks = [
+            s
+            for s in run.stacks.values()  # after a crash they may stand at different steps
+            if s.state in ("paused", "cancelled", "failed") and (until < 0 or s.step < until)
+        ]
+        if not open_stacks and until >= 0 and run.wanted == "running":
+            return  # it goes on already
+        run.wanted, run.until = "running", until
         run.resumed += 1
-        run.until = run.overall()[1] + control.steps if control.verb == "step" else -1
+        if not open_stacks:
+            return  # it was about to halt: when it does, it goes on
         for s in open_stacks:
-            if 0 <= run.until <= s.step:
-                continue  # after a crash stacks may stand at different steps
             s.state, s.why = "queued", ""
             self.queue.append((run.id, s.first))
         self._report(run)
         self._schedule()
 
     def _set(self, run: Run, control: Control) -> None:
-        self._tell(run, control)
-        busy = self.crew.jobs()
-        waiting = [
-            s
-            for s in run.stacks.values()
-            if s.state in ("paused", "queued") and (run.id, s.first) not in busy
-        ]
-        trained = bool(self.crew.of(run.id))
-        if trained and not waiting:
-            return
         card = self.cards.get(run.started.experiment)
         knob = next((k for k in card.knobs if k.name == control.knob), None) if card else None
         try:
@@ -112,10 +109,18 @@ class Controls:
                 raise ValueError(f"{control.knob} cannot change during this run")
             value = knob.check(control.value)
         except ValueError as e:
-            if not trained:  # else its worker says so
-                self.on_message(Refused(run.id, str(e)))
+            self.on_message(Refused(run.id, str(e)))
             return
-        for s in waiting:
-            change = Changed(run.id, s.step, control.knob, value, s.first)
-            run.change(change)
-            self.on_message(change)
+        self._tell(run, control)
+        training = self.crew.jobs()
+        for s in run.stacks.values():
+            if (run.id, s.first) in training:
+                s.sets[control.knob] = value
+            elif s.state in ("paused", "queued"):
+                self._change(run, s, control.knob, value)
+
+    def _change(self, run: Run, stack: StackState, knob: str, value: Value) -> None:
+        """For a stack that no worker trains: from where it stands."""
+        change = Changed(run.id, stack.step, knob, value, stack.first)
+        run.change(change)
+        self.on_message(change)

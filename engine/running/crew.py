@@ -56,7 +56,10 @@ class Crew:
             return
         worker = Worker(self.loop, self.heard, self._gone)
         self.all.append(worker)
-        await worker.start()
+        try:
+            await worker.start()
+        except OSError as e:
+            self._gone(worker, f"it could not be started: {e.strerror or e}")
 
     def grow_for(self, wanted: bool) -> None:
         """Another worker, if there is work for it; and a second one in any case: it answers while the first trains."""

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from engine.messages import Judge, Message, Refused, Start
+from engine.messages import Control, Judge, Message, Refused, Start
 from engine.running.crew import DEAD, Crew
 from engine.running.pool import Worker
 from engine.running.runs import Run
@@ -20,12 +20,14 @@ class Deaths:
     crew: Crew
     queue: deque[tuple[str, int]]
     asked: dict[str, Start]
+    early: dict[str, list[Control]]
     repeated: list[Message]  # what a worker died over and another was asked
     broken: str
     described: asyncio.Event
     _schedule: Callable[[], None]
     _report: Callable[[Run], None]
     _if_over: Callable[[Run], None]
+    _drop: Callable[[str], None]
 
     def _silent(self, worker: Worker, seconds: float) -> None:
         if worker.job:
@@ -47,7 +49,7 @@ class Deaths:
                 self._ask_again(message)
         if worker.job and (run := self.runs.get(worker.job[0])) is not None:
             stack = run.stacks[worker.job[1]]
-            if worker.stopped and run.wanted == "running" and run.until < 0:
+            if worker.stopped and run.wanted == "running":
                 stack.state = "queued"  # resumed again before it was gone
                 self.queue.append((run.id, stack.first))
             elif worker.stopped or run.wanted == "cancelled":  # because a person wanted it
@@ -55,8 +57,10 @@ class Deaths:
             else:
                 stack.state = "failed"
                 stack.why = f"the process that trained it is gone ({why}); resume goes on from step {stack.step}"
+            stack.sets = {}
             run.judging = False
             self._if_over(run)
+            self._drop(run.id)
         if self.broken:
             self._give_up()
         else:
@@ -68,6 +72,7 @@ class Deaths:
         for start in list(self.asked.values()):
             self.on_message(Refused(start.run, self.broken))
         self.asked.clear()
+        self.early.clear()
         self.queue.clear()
         for run in self.runs.values():
             waiting = [s for s in run.stacks.values() if s.state == "queued"]
@@ -96,4 +101,5 @@ class Deaths:
             self.crew.ask(message)
         elif isinstance(message, Start):
             self.asked.pop(message.run, None)
+            self.early.pop(message.run, None)
             self.on_message(Refused(message.run, "the process that was to begin it died, twice"))

@@ -223,6 +223,7 @@ class Files:
             try:
                 session = await self._aside(lambda: loader.load(request.path))
                 fresh = [replayed(ms, uuid.uuid4().hex[:12]) for ms in session.runs]
+            _name_branches(fresh, session.runs)
             except BaseException as e:
                 if taken is not None and taken is not self.lock:
                     taken.release()
@@ -280,3 +281,12 @@ class Files:
             for m in run.messages():
                 self.say(replace(m, arrays={}) if isinstance(m, Checkpoint) else m)
         return tuple(r.id for r in fresh), "; ".join(whys)
+
+
+def _name_branches(fresh: list[Run], streams: list[list[Message]]) -> None:
+    """Where a file's runs branched off from one another stays on offer."""
+    ids = [next(m.run for m in ms if isinstance(m, Started)) for ms in streams]
+    known = dict(zip(ids, fresh, strict=True))
+    for run in fresh:
+        if parent := known.get(run.started.parent):
+            parent.named.add(run.started.parent_step)

@@ -22,8 +22,11 @@ from engine.messages import (
     Started,
     Status,
 )
+from engine.spec import Value
 
 ENDED = ("done", "stopped", "cancelled", "failed")
+KEPT = 32  # checkpoints of a stack, and those that branches began at
+LATELY = 8  # of them, however close they lie
 
 
 class Column:
@@ -68,6 +71,7 @@ class StackState:
         default_factory=dict
     )  # the state at `step`; empty: the beginning
     tiers: dict[str, int] = field(default_factory=dict)
+    sets: dict[str, Value] = field(default_factory=dict)  # told to a worker, not confirmed yet
 
 
 @dataclass
@@ -92,6 +96,7 @@ class Run:
     heard: int = 0  # messages that a journal has as well
     judged_at: float = 0.0
     opened: bool = False  # came from a file
+    named: set[int] = field(default_factory=set)  # steps that branches began at
 
     @property
     def id(self) -> str:
@@ -124,8 +129,9 @@ class Run:
             case Judged():
                 self.judged[message.claim] = message
             case Changed():
-                self.changes.append(message)
+                self._change(message)
             case Checkpoint():
+                self.checkpoints.pop((message.first, message.step), None)  # the latest stand last
                 self.checkpoints[(message.first, message.step)] = message.arrays
                 stack = self.stacks.get(message.first)
                 if stack is not None and message.step >= stack.step:
@@ -146,6 +152,38 @@ class Run:
                 if not column.parts:
                     del self.columns[(metric, first)]
         self.take(c)
+
+    def _change(self, new: Changed) -> None:
+        """One value for a knob and a step: the last. A branch hears of its parent's changes twice, too."""
+        where = (new.first, new.step, new.knob)
+        for i, c in enumerate(self.changes):
+            if (c.first, c.step, c.knob) == where:
+                self.changes[i] = new
+                return
+        self.changes.append(new)
+
+    def thin(self, first: int) -> tuple[int, ...]:
+        """Drops checkpoints until a stack has no more than `KEPT`; their steps, in all stacks alike.
+
+        What stays: the first, the last, those where a branch began, the latest, and of the others an even spread.
+        """
+        gone = []
+        while len(mine := [s for f, s in self.checkpoints if f == first]) > KEPT:
+            order = sorted(mine)
+            safe = self.named.union(
+                order[:1], mine[-LATELY:], (s.step for s in self.stacks.values())
+            )
+            gaps = {
+                b: c - a
+                for a, b, c in zip(order, order[1:], order[2:], strict=False)
+                if b not in safe
+            }
+            if not gaps:
+                break
+            gone.append(min(gaps, key=lambda s: gaps[s]))
+            for f in self.stacks:
+                self.checkpoints.pop((f, gone[-1]), None)
+        return tuple(gone)
 
     def messages(self) -> list[Message]:
         """The run's stream, shortened: what a session file holds and what opening it replays."""
@@ -227,6 +265,17 @@ def replayed(messages: Iterable[Message], run: str) -> Run:
         found.status = Status(run, "paused", step)
     found.wanted = "paused"
     return found
+
+
+def unlike(parent: Run | None, branch: Started) -> str:
+    """Why a run cannot go on from another's checkpoint; empty if it can."""
+    if parent is None:
+        return "the run to branch from is gone"
+    mine, theirs = (
+        (s.experiment, s.stacks, s.dtype, {k: len(v) for k, v in s.members.items()})
+        for s in (branch, parent.started)
+    )
+    return "" if mine == theirs else "a branch has its parent's experiment, sweep, seeds and dtype"
 
 
 def copied_past(parent: Run, run: str, step: int) -> list[Message]:

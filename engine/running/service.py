@@ -24,6 +24,7 @@ from engine.messages import (
     Describe,
     Discard,
     Ended,
+    Forget,
     Hello,
     Job,
     Judge,
@@ -40,13 +41,14 @@ from engine.messages import (
     Start,
     Started,
     Status,
+    Thinned,
 )
 from engine.running.controls import Controls
 from engine.running.crew import Crew
 from engine.running.deaths import Deaths
 from engine.running.files import Files
 from engine.running.pool import Worker
-from engine.running.runs import Run, begin, copied_past
+from engine.running.runs import Run, begin, copied_past, unlike
 from engine.running.vetting import Vetting
 
 JUDGE_EVERY = 0.7  # seconds between interim verdicts
@@ -70,6 +72,8 @@ class Service(Controls, Deaths):
         self.own = Vetting()  # users' own experiments
         self.vetting: asyncio.Task[None] | None = None
         self.asked: dict[str, Start] = {}  # Starts that a worker is checking
+        self.early: dict[str, list[Control]] = {}  # what was said of them meanwhile
+        self.unwanted: set[str] = set()  # runs that go as soon as no worker trains them
         self.queue: deque[tuple[str, int]] = deque()
         self.tasks: set[asyncio.Task[None]] = set()
         self.repeated: list[Message] = []  # what a worker died over
@@ -113,8 +117,13 @@ class Service(Controls, Deaths):
     # --- requests ---
 
     def send(self, message: Message) -> None:
-        """Takes Describe, Start, Control, Predict, Save, Open, Discard, Allow."""
+        """Takes Describe, Start, Control, Predict, Save, Open, Discard, Forget, Allow."""
+        if self.broken and not self.crew.all and isinstance(message, (Start, Predict, Describe)):
+            self.on_message(Refused(getattr(message, "run", ""), self.broken))
+            return
         match message:
+            case Forget():
+                self._forget(message.run)
             case Allow():
                 self.spawn(self._allow(message))
             case Save():
@@ -157,8 +166,24 @@ class Service(Controls, Deaths):
                     )
                 )
                 return
+            parent.named.add(start.parent_step)
         self.asked[start.run] = start
         self.crew.ask(start)
+
+    def _forget(self, name: str) -> None:
+        self.asked.pop(name, None)
+        self.early.pop(name, None)
+        if name in self.runs:
+            self.unwanted.add(name)
+            self._control(Control(name, "cancel"))
+            self._drop(name)
+
+    def _drop(self, name: str) -> None:
+        """Nothing is kept of an unwanted run that no worker trains."""
+        if name in self.unwanted and not self.crew.of(name):
+            self.unwanted.discard(name)
+            del self.runs[name]
+            self.spawn(self.files.forget(name))
 
     # --- work ---
 
@@ -225,6 +250,7 @@ class Service(Controls, Deaths):
                 self._judged(message)
             case Refused():
                 self.asked.pop(message.run, None)
+                self.early.pop(message.run, None)
                 self.on_message(message)
             case Rows() | Predicted() | Judged() | Changed() | Checkpoint() | Status():
                 self._of_run(message)
@@ -240,6 +266,10 @@ class Service(Controls, Deaths):
     def _begin(self, message: Started) -> None:
         start = self.asked.pop(message.run, None)
         if start is None:
+            return
+        if start.parent and (why := unlike(self.runs.get(start.parent), message)):
+            self.early.pop(message.run, None)
+            self.on_message(Refused(message.run, why))
             return
         run = self.runs[message.run] = begin(start, message)
         for c in start.changes:
@@ -261,10 +291,11 @@ class Service(Controls, Deaths):
             run.wanted = "paused"
             for s in run.stacks.values():
                 s.state = "paused"
-            self._report(run)
-            return
-        self.queue.extend((run.id, f) for f in message.stacks)
-        self._status(run, "queued", 0)
+        else:
+            self.queue.extend((run.id, f) for f in message.stacks)
+        self._report(run)
+        for control in self.early.pop(run.id, ()):
+            self._control(control)
         self._schedule()
 
     def _of_run(self, message: Any) -> None:
@@ -277,9 +308,14 @@ class Service(Controls, Deaths):
             return  # it comes too late: the last word is there, or on its way
         if isinstance(message, Changed):
             run.change(message)
+            sets = run.stacks[message.first].sets
+            if sets.get(message.knob) == message.value:
+                del sets[message.knob]
         else:
             run.take(message)
         self.on_message(replace(message, arrays={}) if isinstance(message, Checkpoint) else message)
+        if isinstance(message, Checkpoint) and (steps := run.thin(message.first)):
+            self.on_message(Thinned(run.id, steps))
         due = time.monotonic() - run.judged_at > JUDGE_EVERY
         if isinstance(message, Rows) and run.rows > run.judged_rows and due:
             self.judge(run, interim=True)
@@ -290,15 +326,21 @@ class Service(Controls, Deaths):
         run = self.runs.get(message.run)
         if run is not None:
             stack = run.stacks[message.first]
-            stack.state, stack.why = message.state, message.why
+            halted = message.state in ("paused", "cancelled")
+            stack.state = run.wanted if halted and run.wanted != "running" else message.state
+            stack.why = message.why
             stack.reached = max(stack.reached, message.step)
             for k, v in message.tiers.items():
                 stack.tiers[k] = stack.tiers.get(k, 0) + v
-            halted = message.state in ("paused", "cancelled")
-            if halted and run.wanted == "running" and run.until < 0:
+            if halted and run.wanted == "running" and not 0 <= run.until <= message.step:
                 stack.state = "queued"  # resumed again before it came to a halt
                 self.queue.append((run.id, stack.first))
+            sets, stack.sets = stack.sets, {}
+            if stack.state in ("paused", "queued"):  # they came when it had just halted
+                for knob, value in sets.items():
+                    self._change(run, stack, knob, value)
             self._if_over(run)
+            self._drop(run.id)
         self._schedule()
 
     def _if_over(self, run: Run) -> None:

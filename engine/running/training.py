@@ -292,6 +292,8 @@ class Training:
             self.finite = (self.step, {k: a.copy() for k, a in arrays.items()})
 
     def checkpoint(self, limit: float = float("inf")) -> None:
+        if self.state is None:  # it has not begun
+            return
         arrays = self._arrays()
         if sum(a.nbytes for a in arrays.values()) <= limit:
             self.flush(time.perf_counter())  # what led here is never lost behind it

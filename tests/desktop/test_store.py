@@ -5,7 +5,17 @@ from hypothesis import strategies as st
 
 from desktop.store import Store
 from desktop.traces import Column, Growable
-from engine.messages import Opened, Refused, Rows, Saved, Start, Status
+from engine.messages import (
+    Changed,
+    Checkpoint,
+    Opened,
+    Refused,
+    Rows,
+    Saved,
+    Start,
+    Status,
+    Thinned,
+)
 from tests.desktop import fake
 
 
@@ -284,3 +294,37 @@ def test_only_the_last_three_ghosts_are_drawn():
     assert "a" in [r.id for r in store.drawn("stability/cardboard")]
     store.set_solo("a")
     assert [r.id for r in store.drawn("stability/cardboard")] == ["a"]
+
+
+def test_thinned_checkpoints_are_no_longer_offered():
+    store = applied([*fake.stream("a")])
+    run = store.runs["a"]
+    for step in (3, 5):
+        for first in run.stacks:
+            store.apply(Checkpoint("a", step, first, {}))
+    assert run.full_checkpoints()[-2:] == [3, 5]
+    store.apply(Thinned("a", (3,)))
+    assert run.full_checkpoints() == [5]
+
+
+def test_a_knob_set_forth_and_back_at_one_step_has_its_last_value():
+    store = applied([*fake.stream("a")])
+    run = store.runs["a"]
+    for value in (0.2, 0.3, 0.2):
+        store.apply(Changed("a", 7, "lr", value))
+    assert [c.value for c in run.changes if c.step == 7] == [0.2]
+
+
+def test_a_deleted_run_is_gone_when_its_deletion_cannot_be_undone_any_more():
+    store = applied([*fake.stream("a"), *fake.stream("b")])
+    gone = []
+    store.run_gone.connect(gone.append)
+    store.delete("a")
+    store.history.undo()
+    store.history.redo()
+    assert gone == []
+    for i in range(store.history.LIMIT):
+        store.set_hidden("b", i % 2 == 0)
+    assert gone == ["a"]
+    store.discard("b")
+    assert gone == ["a", "b"]
