@@ -11,7 +11,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from engine.messages import Checkpoint, Message, Open, Opened, Orphaned, Refused, Save, Saved
+from engine.messages import (
+    Checkpoint,
+    Message,
+    Open,
+    Opened,
+    Orphaned,
+    Refused,
+    Save,
+    Saved,
+    Started,
+)
 from engine.running.runs import ENDED, Run, foreign, replayed
 from engine.sessions import lock, state
 
@@ -223,7 +233,7 @@ class Files:
             try:
                 session = await self._aside(lambda: loader.load(request.path))
                 fresh = [replayed(ms, uuid.uuid4().hex[:12]) for ms in session.runs]
-            _name_branches(fresh, session.runs)
+                _name_branches(fresh, session.runs)
             except BaseException as e:
                 if taken is not None and taken is not self.lock:
                     taken.release()
