@@ -356,5 +356,5 @@ def test_journals_and_the_state_folder_do_what_a_plain_model_does(request):
     long = request.config.getoption("--long")
     run_state_machine_as_test(
         StateFolder,
-        settings=settings(max_examples=600 if long else 50, stateful_step_count=40, deadline=None),
+        settings=settings(max_examples=600 if long else 30, stateful_step_count=40, deadline=None),
     )
