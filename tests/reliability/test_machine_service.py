@@ -60,6 +60,7 @@ class Asked:
 
     wants: str = "running"  # or paused, cancelled, step
     until: int = -1
+    lr: float | None = None  # as it was set last, where nothing may have got in its way
     refused: bool = False
     forgotten: bool = False
     trained: bool = False  # since it was saved last
@@ -133,7 +134,9 @@ class Engine(RuleBasedStateMachine):
                 assert not [o for o in self.said[:-1] if isinstance(o, Started) and o.run == m.run]
             case Refused():
                 assert not UNFORESEEN.match(m.why), m
-                if m.run in self.asked and m.run not in self.service.runs:
+                if m.run in self.asked and "cannot change" in m.why:
+                    self.asked[m.run].lr = None  # nobody had described it yet
+                elif m.run in self.asked and m.run not in self.service.runs:
                     self.asked[m.run].refused = True
             case Status():
                 run = self.service.runs[m.run]
@@ -160,6 +163,7 @@ class Engine(RuleBasedStateMachine):
                     self.asked[r] = Asked("paused", hurt=True)  # as the file has it
             case Saved():
                 self.saves[m.path] -= 1
+                assert "has it open" not in m.why, "held up by itself"
                 if not m.why:
                     for name, saved in self.files[m.path].items():
                         run = self.service.runs.get(name)
@@ -217,10 +221,14 @@ class Engine(RuleBasedStateMachine):
         count = data.draw(st.integers(1, 5))
         asked, run = self.asked[name], self.service.runs.get(name)
         if verb == "set":
+            states = {s.state for s in run.stacks.values()} if run else set()
+            free = asked.wants != "cancelled" and not states & {"cancelled", "failed"}
+            asked.lr = float(count) if free else None
             self.service.send(Control(name, "set", "lr", float(count)))
             return
         if verb in ("pause", "cancel"):
             asked.wants = {"pause": "paused", "cancel": "cancelled"}[verb]
+            asked.lr = None if verb == "cancel" else asked.lr
         elif verb == "resume":
             asked.wants = "running"
         elif verb == "step" and run is not None:
@@ -356,6 +364,9 @@ class Engine(RuleBasedStateMachine):
                 assert s.state == "paused" and s.step >= asked.until
             else:
                 assert s.state == asked.wants or (s.state, asked.wants) == ("cancelled", "paused")
+            if s.state == "paused" and asked.lr is not None and not asked.hurt:
+                mine = [c for c in run.changes if c.first == s.first]
+                assert cardboard.rate(run.started.values["lr"], mine, s.step) == asked.lr
             column = run.columns.get(("w", s.first))
             rows = column.joined() if column else None
             steps = rows.steps.tolist() if rows else []
@@ -438,7 +449,7 @@ def test_the_service_does_what_a_plain_model_does(request):
             run_state_machine_as_test(
                 Engine,
                 settings=settings(
-                    max_examples=500 if long else 40, stateful_step_count=60, deadline=None
+                    max_examples=3000 if long else 40, stateful_step_count=60, deadline=None
                 ),
             )
     finally:

@@ -47,7 +47,7 @@ def made(seconds, **growing):
         now |= {
             k.replace("_", " "): now[k.replace("_", " ")] + v * t / 3600 for k, v in growing.items()
         }
-        out.append({"time": float(t)} | now)
+        out.append({"time": float(t), "pid": 1} | now)
     return out
 
 
