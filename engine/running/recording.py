@@ -10,6 +10,7 @@ where there is no compiler.
 from __future__ import annotations
 
 import contextlib
+import linecache
 import math
 import operator
 from collections.abc import Callable, Sequence
@@ -130,12 +131,22 @@ def simplified(
             graph_module = make_fx(fn)(*examples)
     except Exception as e:
         raise CannotRecord(f"{type(e).__name__}: {e}") from e
+    finally:
+        _forget_source()
     graph = graph_module.graph
     for node in graph.nodes:
         if node.op == "call_function" and any(w in str(node.target) for w in RANDOM_NAMES):
             raise CannotRecord(f"{node.target} draws random numbers of its own")
     _drop_no_ops(graph)
     return graph, _fold(graph_module)
+
+
+def _forget_source() -> None:
+    """torch keeps the text of every function that it ever recorded, for tracebacks; a worker records for days."""
+    kept = getattr(getattr(fx.graph_module, "_loader", None), "eval_cache", {})
+    for key in kept:
+        linecache.cache.pop(key, None)
+    kept.clear()
 
 
 def _one_mode() -> contextlib.AbstractContextManager[Any]:
