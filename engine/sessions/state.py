@@ -174,9 +174,12 @@ def _course(parts: Iterable[Iterable[Message]], run: str) -> list[Message]:
                 continue
             elif isinstance(m, Changed):
                 now = said.setdefault(m.first, [])
-                now[:] = [c for c in now if c.step <= m.step] + [m]
+                now[:] = [c for c in now if c.step <= m.step]
+                same = (c.step == m.step and c.knob == m.knob for c in now)
+                place = next((i for i, s in enumerate(same) if s), len(now))
+                now[place : place + 1] = [m]  # one value for a knob and a step, as a run has it
                 before = found.get(m.first, [])
-                if before is now or before[len(now) - 1 : len(now)] != [m]:
+                if before is now or before[place : place + 1] != [m]:
                     found[m.first] = now
                     if reached.get(m.first, 0) > m.step:
                         rest = [o for r in rest for o in _before(r, m)]

@@ -206,8 +206,24 @@ def test_a_knob_that_went_there_and_back_is_where_it_was_left(tmp_path):
         },
     )
     run = replayed(state.recover(where), "b")
-    assert [c.value for c in run.changes if c.first == 0] == [0.1, 0.2, 0.1, 0.4]
+    assert [c.value for c in run.changes if c.first == 0] == [0.1, 0.4]
     assert [c.value for c in run.changes if c.first == 2] == [0.7]
+
+
+def test_knobs_dragged_while_a_run_was_paused_cost_nothing_that_was_measured_since(tmp_path):
+    """The next job says again what the run knows: one value for a knob and a step."""
+    begun = started((0,))
+    run = replayed([begun], "a")
+    drag = [Changed("a", 3, k, v) for k, v in (("lr", 0.1), ("mu", 0.5), ("lr", 0.2), ("mu", 0.9))]
+    for c in drag:
+        run.change(c)
+    first = [begun, rows(0, [0, 1, 2, 3]), *drag, rows(0, [4, 5, 6, 7])]
+    again = [begun, *run.changes, rows(0, [8, 9])]
+    where = dead(tmp_path, "a", {"0": first + again + again[:2]})  # the last was cut short
+    found = replayed(state.recover(where), "b")
+    assert [(c.knob, c.value) for c in found.changes] == [("lr", 0.2), ("mu", 0.9)]
+    (read,) = found.trace_rows()
+    assert read.steps.tolist() == list(range(10))
 
 
 def test_a_knob_set_after_a_crash_makes_what_was_behind_it_another_course(tmp_path):
