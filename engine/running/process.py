@@ -10,6 +10,8 @@ import sys
 
 import torch
 
+from engine.running import dynamo
+
 KEEP = 1 << 30  # bytes of freed memory that stay with the process
 
 
@@ -19,6 +21,7 @@ def prepare() -> None:
     The C library would give a block of more than 128 kB back to the system and fetch it again, page by page, at every
     step: a quarter of the time of a step that draws half a million numbers.
     """
+    dynamo.put_off()
     torch.set_num_threads(1)
     yield_memory()
     if not sys.platform.startswith("linux"):

@@ -145,8 +145,14 @@ def draw_normals(
 
 
 def _op(name: str, fn: Callable[..., Tensor]) -> Any:
-    """`fn(seed, step, …)` as an operation that `vmap` maps over seeds and steps, and a recording keeps whole."""
-    op = torch.library.custom_op(f"lemmascope::{name}", fn, mutates_args=())
+    """`fn(seed, step, …)` as an operation that `vmap` maps over seeds and steps, and a recording keeps whole.
+
+    Not `custom_op`, which guards `fn` against torch's compiler, and loads that first.
+    """
+    called = f"lemmascope::{name}"
+    torch.library.define(called, torch.library.infer_schema(fn, mutates_args=()))
+    torch.library.impl(called, "default", fn)
+    op = getattr(torch.ops.lemmascope, name).default
 
     def batched(info: Any, in_dims: Any, seed: Tensor, step: Tensor, *rest: Any) -> Any:
         moved = [
@@ -157,7 +163,7 @@ def _op(name: str, fn: Callable[..., Tensor]) -> Any:
         aligned = [v.reshape(v.shape[0], *(1,) * (most - v.ndim), *v.shape[1:]) for v in moved]
         return op(*aligned, *rest), 0
 
-    op.register_vmap(batched)
+    torch.library.register_vmap(called, batched)
     return op
 
 

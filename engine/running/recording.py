@@ -1,7 +1,7 @@
 """A function of tensors, recorded once as plain operations and run without the machinery that recorded it.
 
 `vmap` and `grad` cost tens of microseconds an operation in Python; what they finally do to the tensors does not depend
-on the values. `record` keeps that list of operations (`make_fx`), drops what changes nothing, computes once what
+on the values. `record` keeps that list of operations (`tape`), drops what changes nothing, computes once what
 depends on constants only, and writes the rest out as straight-line Python over torch's own functions. The same
 kernels run on the same numbers, so the results are bit for bit those of the function; nothing is compiled, so it works
 where there is no compiler.
@@ -9,8 +9,6 @@ where there is no compiler.
 
 from __future__ import annotations
 
-import contextlib
-import linecache
 import math
 import operator
 from collections.abc import Callable, Sequence
@@ -18,10 +16,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch.fx.experimental.proxy_tensor import make_fx
 
 from engine.running import random
 from engine.running.buffers import places
+from engine.running.tape import CannotRecord, taped
 
 aten = torch.ops.aten
 
@@ -103,10 +101,6 @@ SAME_SHAPE = {
 RANDOM_NAMES = ("rand", "bernoulli", "multinomial", "dropout")
 
 
-class CannotRecord(Exception):
-    """The function does something that a list of operations cannot repeat."""
-
-
 def record(
     fn: Callable[..., Sequence[Tensor]], *examples: Tensor
 ) -> Callable[..., tuple[Tensor, ...]]:
@@ -125,39 +119,17 @@ def simplified(
 ) -> tuple[fx.Graph, dict[fx.Node, Any]]:
     """The operations of `fn` for such tensors, and the values of those that depend on constants only."""
     # Copies: one tensor given twice (a state that keeps its own start, at step 0) is two arguments all the same.
-    examples = tuple(v.clone() for v in examples)
     try:
-        with _one_mode():
-            graph_module = make_fx(fn)(*examples)
+        graph, constants = taped(fn, *(v.clone() for v in examples))
+    except CannotRecord:
+        raise
     except Exception as e:
         raise CannotRecord(f"{type(e).__name__}: {e}") from e
-    finally:
-        _forget_source()
-    graph = graph_module.graph
     for node in graph.nodes:
         if node.op == "call_function" and any(w in str(node.target) for w in RANDOM_NAMES):
             raise CannotRecord(f"{node.target} draws random numbers of its own")
     _drop_no_ops(graph)
-    return graph, _fold(graph_module)
-
-
-def _forget_source() -> None:
-    """torch keeps the text of every function that it ever recorded, for tracebacks; a worker records for days."""
-    kept = getattr(getattr(fx.graph_module, "_loader", None), "eval_cache", {})
-    for key in kept:
-        linecache.cache.pop(key, None)
-    kept.clear()
-
-
-def _one_mode() -> contextlib.AbstractContextManager[Any]:
-    """Without it `make_fx` makes a mode, and looks at the whole stack for it, for every operation: half of its time."""
-    try:
-        from torch._guards import TracingContext, tracing
-        from torch._subclasses.fake_tensor import FakeTensorMode
-
-        return tracing(TracingContext(FakeTensorMode(allow_fallback_kernels=True)))
-    except (ImportError, TypeError):  # another torch: slower, and the same
-        return contextlib.nullcontext()
+    return graph, _fold(graph, constants)
 
 
 def _drop_no_ops(graph: fx.Graph) -> None:
@@ -213,12 +185,12 @@ def _number(arg: Any, like: Tensor, node: fx.Node, made: Any, known: dict[fx.Nod
     return made[key]
 
 
-def _fold(module: fx.GraphModule) -> dict[fx.Node, Any]:
+def _fold(graph: fx.Graph, constants: dict[fx.Node, Tensor]) -> dict[fx.Node, Any]:
     """Values of all nodes that depend on constants only."""
     known: dict[fx.Node, Any] = {}
-    for node in module.graph.nodes:
+    for node in graph.nodes:
         if node.op == "get_attr":
-            known[node] = getattr(module, str(node.target))
+            known[node] = constants[node]
         elif node.op == "call_function" and all(n in known for n in node.all_input_nodes):
             value = lambda n: known[n]
             args, kwargs = fx.map_arg(node.args, value), fx.map_arg(node.kwargs, value)

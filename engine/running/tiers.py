@@ -17,7 +17,8 @@ from torch import Tensor
 
 from engine.running.native.step import Native
 from engine.running.native.values import CannotCompile
-from engine.running.recording import CannotRecord, record
+from engine.running.recording import record
+from engine.running.tape import CannotRecord
 
 if TYPE_CHECKING:
     from engine.running.train import Stack, Tree

@@ -12,7 +12,8 @@ from torch import Tensor
 from engine.running.native.build import Build
 from engine.running.native.program import Program, real_of, source
 from engine.running.native.values import CannotCompile, Ref, contiguous
-from engine.running.recording import CannotRecord, simplified
+from engine.running.recording import simplified
+from engine.running.tape import CannotRecord
 
 
 class Native:

@@ -10,7 +10,8 @@ from torch.func import grad
 from engine.ingredients import rules
 from engine.reducers import Late
 from engine.running import tiers
-from engine.running.recording import CannotRecord, record
+from engine.running.recording import record
+from engine.running.tape import CannotRecord
 from engine.running.train import Member, flatten, train
 from engine.spec import (
     Claim,
