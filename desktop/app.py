@@ -47,6 +47,9 @@ def main(files: Sequence[str] = ()) -> int:
     if missing:
         print(f"lemmascope: there is no file {missing[0]}", file=sys.stderr)
         return 2
+    from engine.running import spawning
+
+    spawning.ahead()  # a worker loads torch while this process loads Qt
     app = application()
     from desktop import loop, theme
     from desktop.link import Link

@@ -10,6 +10,7 @@ import numpy as np
 from PySide6.QtCore import QObject, Signal
 
 from engine.messages import Message, Rows
+from engine.running import spawning
 
 if TYPE_CHECKING:
     from engine.running.service import Service
@@ -69,6 +70,7 @@ class Link(QObject):
         self._closing = True
         if self._service is not None:
             await self._service.close(discard)
+        spawning.drop()  # the service may not have come to take it
 
     def kill(self, discard: bool) -> None:
         """Ends what `close` could not end in time."""
@@ -76,6 +78,7 @@ class Link(QObject):
             for worker in list(self._service.crew.all):
                 worker.kill()
             self._service.files.close(discard)
+        spawning.drop()
 
     @property
     def workers(self) -> int:

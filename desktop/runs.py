@@ -74,6 +74,17 @@ class Run:
         self.changes.append(new)
         return True
 
+    def rewind(self, first: int, step: int) -> None:
+        """Nothing of a stack behind this step counts any more."""
+        for key, column in list(self.columns.items()):
+            if key[1] == first:
+                column.cut(step)
+                if not len(column.steps):
+                    del self.columns[key]
+        self.checkpoints = {c for c in self.checkpoints if c[0] != first or c[1] <= step}
+        self.changes = [c for c in self.changes if c.first != first or c.step <= step]
+        self.step = min(self.step, step)
+
     def full_checkpoints(self) -> list[int]:
         """Steps at which every stack has a checkpoint, so that a branch can start there."""
         steps = {s for _, s in self.checkpoints}

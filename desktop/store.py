@@ -23,6 +23,7 @@ from engine.messages import (
     Orphaned,
     Predicted,
     Refused,
+    Rewound,
     Rows,
     Saved,
     Started,
@@ -89,6 +90,10 @@ class Store(RunList):
                 if run.change(message):
                     self._rename()
                     self._say(message.run, "events")
+            case Rewound():
+                self._of(message.run).rewind(message.first, message.step)
+                self._say(message.run, "rows")
+                self._say(message.run, "events")
             case Checkpoint():
                 self._of(message.run).checkpoints.add((message.first, message.step))
                 self._say(message.run, "checkpoint")

@@ -66,6 +66,14 @@ class Column:
     def values(self) -> Array:
         return self._values.array
 
+    def cut(self, step: int) -> None:
+        """Nothing behind this step counts any more."""
+        keep = int(np.searchsorted(self.steps, step, side="right"))
+        if keep < len(self.steps):
+            self._steps.replace(self.steps[:keep].copy())
+            self._values.replace(self.values[:keep].copy())
+            self.stamp = next(_stamps)
+
     def add(self, rows: Rows) -> None:
         """Takes rows in any order; a step that was there takes its newer reading. Raises ValueError for another shape."""
         if rows.values.shape[1:] != self._values.array.shape[1:] or len(rows.steps) != len(

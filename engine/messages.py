@@ -230,6 +230,15 @@ class Thinned:
 
 
 @dataclass(frozen=True)
+class Rewound:
+    """What was measured of a stack behind this step, before a crash, is of another course than it takes now: it goes."""
+
+    run: str
+    first: int
+    step: int
+
+
+@dataclass(frozen=True)
 class Status:
     run: str
     state: State

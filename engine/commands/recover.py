@@ -12,6 +12,7 @@ from engine.commands.shared import out_path, report, run_json, say
 from engine.messages import Open, Opened, Status
 from engine.sessions import state
 from engine.sessions.journal import Orphan
+from engine.sessions.lock import Held
 
 
 async def recover(args: argparse.Namespace) -> int:
@@ -31,7 +32,10 @@ async def recover(args: argparse.Namespace) -> int:
         raise Failed(f"no run {args.number}; a crash left {len(found) or 'none'}")
     orphan = found[args.number - 1]
     if args.discard:
-        await asyncio.to_thread(state.discard, orphan.path)
+        try:
+            await asyncio.to_thread(lambda: state.Left(orphan.path).discard())
+        except Held as e:
+            raise Failed(f"{e.who} has opened it") from None
         _done(args.json, {"discarded": orphan.experiment, "steps": orphan.steps},
               f"discarded {orphan.experiment}, {orphan.steps} steps")  # fmt: skip
         return 0
@@ -40,10 +44,13 @@ async def recover(args: argparse.Namespace) -> int:
         if not opened.runs:
             raise Failed(opened.why)
         run = client.service.runs[opened.runs[0]]
-        client.service.files.recovered.pop(run.id)  # what is not saved stays on offer
-        if args.out:
-            await client.save(os.path.abspath(args.out), [run])
-            await asyncio.to_thread(state.discard, orphan.path)
+        left = client.service.files.recovered.pop(run.id)  # what is not saved stays on offer
+        try:
+            if args.out:
+                await client.save(os.path.abspath(args.out), [run])
+                await asyncio.to_thread(left.discard)
+        finally:
+            left.release()
         if args.json:
             say(run_json(run) | {"file": args.out})
         else:

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from engine.messages import Card, Changed, Control, Message, Refused, Start
+from engine.messages import Card, Changed, Control, Message, Refused, Rewound, Start
 from engine.running.crew import Crew
 from engine.running.runs import ENDED, Run, StackState
 from engine.spec import Value
@@ -116,11 +116,18 @@ class Controls:
         for s in run.stacks.values():
             if (run.id, s.first) in training:
                 s.sets[control.knob] = value
-            elif s.state in ("paused", "queued"):
+            elif s.state not in ("done", "stopped"):
                 self._change(run, s, control.knob, value)
 
     def _change(self, run: Run, stack: StackState, knob: str, value: Value) -> None:
         """For a stack that no worker trains: from where it stands."""
-        change = Changed(run.id, stack.step, knob, value, stack.first)
-        run.change(change)
+        self._changed(run, Changed(run.id, stack.step, knob, value, stack.first))
+
+    def _changed(self, run: Run, change: Changed) -> None:
+        """A knob has a new value: takes it and tells of it."""
+        if run.change(change):
+            self.on_message(Rewound(run.id, change.first, change.step))
+        sets = run.stacks[change.first].sets
+        if sets.get(change.knob) == change.value:
+            del sets[change.knob]
         self.on_message(change)

@@ -39,7 +39,8 @@ class Files:
         self.journals: state.Journals | None = None
         self.looked = asyncio.Event()  # every orphan has been said
         self.lock: lock.Lock | None = None  # of the session that was opened or saved last
-        self.recovered: dict[str, str] = {}  # run -> the folder that it was read out of
+        self.recovered: dict[str, state.Left] = {}  # run -> the folder that it was read out of
+        self.adopted: set[str] = set()  # folders whose runs have gone on here, in journals of ours
         self.kept: set[str] = set()  # runs whose past is in their journals
         self.remembering: dict[str, asyncio.Task[None]] = {}  # … or is being written there
         self.told = False  # that nothing can be kept
@@ -95,8 +96,13 @@ class Files:
     async def _remember(self, run: str, messages: list[Message]) -> None:
         assert self.journals is not None
         journals = self.journals
+        left = self.recovered.get(run)
         try:
             await self._aside(lambda: journals.remember(run, messages))
+            if left is not None and self.recovered.get(run) is left:  # all of it is here now
+                del self.recovered[run]
+                self.adopted.add(left.path)
+                await self._aside(left.discard)
         except OSError as e:
             self.say(
                 Refused(
@@ -107,36 +113,43 @@ class Files:
     async def forget(self, run: str) -> None:
         """A run that is saved, and not in training. What it measures from here on has journals of its own."""
         self.kept.discard(run)
-        left = [self.recovered.pop(run, "")]
+        left = self.recovered.pop(run, None)
+        aside = ""
         if self.journals is not None:
             with contextlib.suppress(OSError):
-                left.append(self.journals.set_aside(run))
+                aside = self.journals.set_aside(run)
 
         def act() -> None:
-            for path in filter(None, left):
-                with contextlib.suppress(OSError):
-                    state.discard(path)
+            with contextlib.suppress(OSError):
+                if left is not None:
+                    left.discard()
+            with contextlib.suppress(OSError):
+                state.discard(aside)
 
         await self._aside(act)
 
     async def discard(self, path: str) -> None:
         """A journal that an Orphaned named is not wanted."""
+        if path in self.adopted:
+            return  # its run is Forgotten like any other
         if not await self._aside(lambda: state.is_run(path)):
             self.say(Refused("", f"{os.path.basename(path)} is no longer there"))
             return
+        mine = [r for r, held in self.recovered.items() if held.path == path]
         try:
-            await self._aside(lambda: state.discard(path))
+            left = self.recovered.pop(mine[0]) if mine else state.Left(path)
+            await self._aside(left.discard)
+        except lock.Held as e:
+            self.say(Refused("", f"{e.who} has opened what a crash left there"))
         except OSError as e:
             self.say(Refused("", f"what a crash left could not be removed ({e.strerror or e})"))
-        for run in [r for r, p in self.recovered.items() if p == path]:
-            del self.recovered[run]
 
     def close(self, discard: bool) -> None:
         """`discard`: nothing that is not saved is wanted any more; else it is offered next time."""
-        if discard:
-            for path in set(self.recovered.values()):
-                with contextlib.suppress(OSError):
-                    state.discard(path)
+        for left in self.recovered.values():
+            with contextlib.suppress(OSError):
+                left.discard() if discard else left.release()
+        self.recovered = {}
         if self.journals is not None:
             self.journals.close(discard)
             self.journals = None
@@ -262,14 +275,22 @@ class Files:
 
     async def _recover(self, request: Open) -> None:
         """What a crash left. Its claims were not kept: they are judged again."""
+        held: list[state.Left] = []
+
+        def read() -> list[Message]:
+            held.append(state.Left(request.path))
+            return state.recover(request.path)
+
         try:
-            messages = await self._aside(lambda: state.recover(request.path))
-            run = replayed(messages, uuid.uuid4().hex[:12])
+            run = replayed(await self._aside(read), uuid.uuid4().hex[:12])
         except (OSError, ValueError) as e:
-            self.say(Opened(request.path, (), why=str(e)))
+            for left in held:
+                left.release()
+            why = f"{e.who} has opened it already" if isinstance(e, lock.Held) else str(e)
+            self.say(Opened(request.path, (), why=why))
             return
         await self._catalogue()
-        self.recovered[run.id] = request.path
+        self.recovered[run.id] = held[0]
         ids, why = self._show([run])
         self.say(Opened(request.path, ids, why=why))
         if run.started.experiment in self.service.cards:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
-import multiprocessing
 import queue
-import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from engine.encoding import Malformed, decode, encode
@@ -27,55 +24,18 @@ from engine.messages import (
     Start,
     Started,
 )
+from engine.running import spawning
 
 HELD = 100  # messages read and not yet handled, above which the reader waits: the pipe then slows the worker
 SLICE = 0.008  # seconds of messages in one turn of the loop: a window has to paint in between
 
 
-BEAT = 0.25  # seconds
 LEAVE = 0.8  # seconds that a worker has to end by itself
 ANSWERS: dict[type, tuple[type, ...]] = {
     Describe: (Catalogue,),
     Start: (Started, Refused),
     Judge: (JudgedAll,),
 }
-
-
-def _enter(serve: Callable[[Any], None], connection: Any, beats: Any) -> None:
-    """Runs in the spawned process: `serve`, and a thread that says that the process lives, whatever `serve` does."""
-
-    def beat() -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                beats.send_bytes(b".")
-                time.sleep(BEAT)
-
-    threading.Thread(target=beat, daemon=True, name="beat").start()
-    serve(connection)
-
-
-def _serve(connection: Any) -> None:
-    """Runs in the spawned process. The worker is named by a string: this process must never load torch.
-
-    Ctrl-C reaches the whole group; what happens then is the service's to say.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    importlib.import_module("engine.running.worker").main(connection)
-
-
-@contextlib.contextmanager
-def _shielded() -> Iterator[None]:
-    """A child started inside is born deaf to Ctrl-C, so that it cannot die of it while it imports."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Worker:
@@ -117,16 +77,7 @@ class Worker:
                 self._begin()
 
     def _begin(self) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._connection, theirs = context.Pipe(duplex=True)
-        self._beats, beats = context.Pipe(duplex=False)
-        self._process = context.Process(
-            target=_enter, args=(_serve, theirs, beats), daemon=True, name="lemmascope worker"
-        )
-        with _shielded():
-            self._process.start()
-        theirs.close()
-        beats.close()
+        self._process, self._connection, self._beats = spawning.take()
         self.pid, self._beaten = self._process.pid or 0, time.monotonic()
         self._reader, writer = (
             threading.Thread(target=t, daemon=True, name=f"worker {self.pid} {t.__name__}")

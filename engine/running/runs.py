@@ -36,12 +36,13 @@ class Column:
         self.parts: list[Rows] = []
         self.coords: Array | None = None
 
-    def cut(self, step: int) -> None:
-        """Nothing behind this step counts any more."""
+    def cut(self, step: int) -> bool:
+        """Nothing behind this step counts any more. Whether there was anything."""
         held = [p for p in self.parts if len(p.steps) and p.steps.max() > step]
         if held:
             parts = [until(p, step) if any(p is h for h in held) else p for p in self.parts]
             self.parts = [p for p in parts if len(p.steps)]
+        return bool(held)
 
     def add(self, rows: Rows) -> None:
         if rows.coords is not None:
@@ -140,18 +141,27 @@ class Run:
             case Status():
                 self.status = message
 
-    def change(self, c: Changed) -> None:
-        """A person set a knob. What was measured behind that step, before a crash, is another course: it goes."""
-        self.changes = [o for o in self.changes if o.first != c.first or o.step <= c.step]
+    def change(self, c: Changed) -> bool:
+        """A person set a knob. What was measured behind that step, before a crash, is another course: it goes.
+
+        Whether there was any.
+        """
+        gone = [o for o in self.changes if o.first == c.first and o.step > c.step]
+        self.changes = [o for o in self.changes if o not in gone]
+        cut = bool(gone)
         for first, step in list(self.checkpoints):
             if first == c.first and step > c.step:
                 del self.checkpoints[(first, step)]
+                cut = True
         for (metric, first), column in list(self.columns.items()):
             if first == c.first:
-                column.cut(c.step)
+                cut |= column.cut(c.step)
                 if not column.parts:
                     del self.columns[(metric, first)]
+        if cut and c.first in self.stacks:
+            self.stacks[c.first].reached = c.step
         self.take(c)
+        return cut
 
     def _change(self, new: Changed) -> None:
         """One value for a knob and a step: the last. A branch hears of its parent's changes twice, too."""

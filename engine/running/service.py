@@ -307,12 +307,9 @@ class Service(Controls, Deaths):
         if isinstance(message, Judged) and message.interim and run.over():
             return  # it comes too late: the last word is there, or on its way
         if isinstance(message, Changed):
-            run.change(message)
-            sets = run.stacks[message.first].sets
-            if sets.get(message.knob) == message.value:
-                del sets[message.knob]
-        else:
-            run.take(message)
+            self._changed(run, message)
+            return
+        run.take(message)
         self.on_message(replace(message, arrays={}) if isinstance(message, Checkpoint) else message)
         if isinstance(message, Checkpoint) and (steps := run.thin(message.first)):
             self.on_message(Thinned(run.id, steps))

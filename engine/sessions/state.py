@@ -2,6 +2,7 @@
 
 `<state>/journals/<process>/` is one process's, as long as it lives: a `lock`, and for each run a folder with a journal
 for each stack, which the worker that trains it writes, and `past.journal`: what the run knew before it was trained here.
+Whoever opens what a dead one left holds a `lock` in the run's folder.
 """
 
 from __future__ import annotations
@@ -106,12 +107,38 @@ def discard(run_folder: str | os.PathLike[str]) -> None:
     if not os.path.isdir(where):
         return
     for entry in sorted(disk.names(where)):
-        if entry.endswith((journal.SUFFIX, ".checkpoint", ".checkpoint.tmp")):
+        if entry == LOCK or entry.endswith((journal.SUFFIX, ".checkpoint", ".checkpoint.tmp")):
             disk.remove(os.path.join(where, entry))
     disk.sync_folder(where)
     with contextlib.suppress(OSError):
         os.rmdir(where)
         _sweep(os.path.dirname(where))
+
+
+class Left:
+    """What a crash left of a run, held: to other processes it is not on offer meanwhile.
+
+    Raises Held if one of them holds it. Where nothing can be written there is no lock, and nothing to lose.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.lock: Lock | None = None
+        try:
+            self.lock = Lock(os.path.join(path, LOCK))
+        except Held:
+            raise
+        except OSError:
+            pass
+
+    def release(self) -> None:
+        if self.lock is not None:
+            self.lock.release()
+
+    def discard(self) -> None:
+        """It is safe elsewhere, or not wanted."""
+        self.release()
+        discard(self.path)
 
 
 def _sweep(process_folder: str) -> None:
@@ -250,6 +277,8 @@ def orphans(root: Path | None = None) -> list[Orphan]:
 
 def _orphan(run: Path) -> list[Orphan]:
     files = list(run.glob("*" + journal.SUFFIX))
+    if not is_free(str(run / LOCK)):
+        return []  # somebody has opened it
     if any(journal.is_held(str(f)) for f in files):
         return []  # its worker still writes its last words
     try:

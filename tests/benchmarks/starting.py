@@ -94,19 +94,25 @@ def every(ms: int, act: Callable[[], None], window: Any) -> Any:
 
 def driven(program: Any, begin: Callable[[Any, Callable[[], None]], None]) -> None:
     """The program's own `main`; `begin(window, close)` is called once the window has been painted."""
-    from PySide6.QtCore import QEvent, QObject, QTimer
-    from PySide6.QtWidgets import QMainWindow
+    make = program.application
 
-    class Shown(QObject):
-        def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-            if event.type() == QEvent.Type.Paint and isinstance(watched, QMainWindow):
-                app.removeEventFilter(self)
-                QTimer.singleShot(0, lambda: begin(watched, watched.leave))  # type: ignore[attr-defined]
-            return False
+    def application() -> Any:
+        from PySide6.QtCore import QEvent, QObject, QTimer
+        from PySide6.QtWidgets import QMainWindow
 
-    app = program.application()
-    shown = Shown()
-    app.installEventFilter(shown)
+        class Shown(QObject):
+            def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+                if event.type() == QEvent.Type.Paint and isinstance(watched, QMainWindow):
+                    app.removeEventFilter(self)
+                    QTimer.singleShot(0, lambda: begin(watched, watched.leave))  # type: ignore[attr-defined]
+                return False
+
+        app = make()
+        app.shown = Shown()
+        app.installEventFilter(app.shown)
+        return app
+
+    program.application = application  # in its own place: what comes before it belongs to the start
     program.main(())
 
 

@@ -10,6 +10,7 @@ from engine.messages import (
     Checkpoint,
     Opened,
     Refused,
+    Rewound,
     Rows,
     Saved,
     Start,
@@ -313,6 +314,27 @@ def test_a_knob_set_forth_and_back_at_one_step_has_its_last_value():
     for value in (0.2, 0.3, 0.2):
         store.apply(Changed("a", 7, "lr", value))
     assert [c.value for c in run.changes if c.step == 7] == [0.2]
+
+
+def test_what_a_crash_left_behind_a_new_course_goes():
+    """A recovered run goes on at its last checkpoint; a knob set there makes what lies behind it another run's."""
+    store = applied([*fake.stream("a")])
+    run = store.runs["a"]
+    first = run.stacks[0]
+    store.apply(Checkpoint("a", 150, first, {}))
+    store.apply(Changed("a", 140, "lr", 0.1, first))
+    column = run.columns["loss", first]
+    seen, before = column.stamp, column.values.copy()
+    store.apply(Rewound("a", first, 120))
+    store.apply(Changed("a", 120, "lr", 0.3, first))
+    assert column.steps[-1] == 120 and column.stamp != seen
+    np.testing.assert_array_equal(column.values, before[: len(column.steps)])
+    assert not [c for c in run.checkpoints if c[0] == first and c[1] > 120]
+    assert run.changes[-1] == Changed("a", 120, "lr", 0.3, first)
+    store.apply(fake.rows("a", "loss", np.array([125]), first, column.values.shape[1]))
+    assert list(column.steps[-2:]) == [120, 125]
+    store.apply(Rewound("a", first, -1))
+    assert ("loss", first) not in run.columns
 
 
 def test_a_deleted_run_is_gone_when_its_deletion_cannot_be_undone_any_more():

@@ -21,11 +21,11 @@ said: dict[str, Any] = {}
 def main(act: str, worker: str) -> None:
     from desktop import app, loop
     from desktop.panels.notice import Notice
-    from engine.running import pool
+    from engine.running import spawning
     from tests.reliability import torrent
 
     if worker != "true":
-        pool._serve = torrent.serve if worker == "torrent" else torrent.broken
+        spawning._serve = torrent.serve if worker == "torrent" else torrent.broken
     notices: list[str] = []
     say = Notice.say
 

@@ -59,7 +59,7 @@ DEEDS = {
 
 
 def serve(connection):
-    """Runs in the spawned process in the place of `engine.running.pool._serve`."""
+    """Runs in the spawned process in the place of `engine.running.spawning._serve`."""
     what, frame, once = os.environ[FAULT].split(":")
     training = importlib.import_module("engine.running.training")
     worker = importlib.import_module("engine.running.worker")

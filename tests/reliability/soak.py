@@ -23,7 +23,7 @@ import psutil
 
 from engine.client import Client
 from engine.messages import Forget, Rows, Status
-from engine.running import pool
+from engine.running import spawning
 from engine.running.runs import ENDED
 
 NAME = "stability/edge_of_stability"
@@ -44,7 +44,7 @@ held = []  # what a leak holds
 
 
 def leaking(connection):
-    """Runs in the spawned process in the place of `engine.running.pool._serve`: each job leaves 6 MB."""
+    """Runs in the spawned process in the place of `engine.running.spawning._serve`: each job leaves 6 MB."""
     from engine.running import training, worker
 
     begin = training.Training.__init__
@@ -221,5 +221,5 @@ def slope(samples, what):
 if __name__ == "__main__":
     leaks = "leak" in sys.argv
     if leaks:
-        pool._serve = leaking
+        spawning._serve = leaking
     asyncio.run(soak(float(sys.argv[1]), leaks))

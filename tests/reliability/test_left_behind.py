@@ -4,6 +4,8 @@
 """
 
 import asyncio
+import contextlib
+import io
 import json
 import os
 import random
@@ -19,7 +21,7 @@ import pytest
 
 from engine import cli
 from engine.client import Client, Failed
-from engine.messages import Discard, Open, Opened, Orphaned, Refused, Rows
+from engine.messages import Control, Discard, Open, Opened, Orphaned, Refused, Rewound, Rows
 from engine.sessions import lock, state
 
 ROOT = Path(__file__).parents[2]
@@ -152,9 +154,11 @@ def test_the_next_start_offers_it_once_and_it_goes_on_to_the_same_end(tmp_path, 
 
 
 def test_killed_again_while_it_went_on_nothing_of_before_is_lost(tmp_path, whole, monkeypatch):
-    """The second process's journals have the past that it was given as well."""
+    """The second process's journals have the past that it was given as well, and it is offered once."""
     monkeypatch.setenv("LEMMASCOPE_STATE", str(tmp_path))
     killed(tmp_path, 60)
+    (first,) = state.orphans()
+    before = rows_of(state.recover(first.path))
     program = """
 import asyncio
 from engine.client import Client
@@ -185,13 +189,92 @@ asyncio.run(main())
     process.wait()
     process.stdout.close()
     assert alive(workers) == []
-    first, second = sorted(state.orphans(), key=lambda o: o.last)
-    before, after = (rows_of(state.recover(o.path)) for o in (first, second))
+    (second,) = state.orphans()
+    assert not os.path.exists(first.path)
+    after = rows_of(state.recover(second.path))
     for metric, steps in before.items():
         assert steps.items() <= after[metric].items()
     assert second.steps > first.steps
     for metric, steps in after.items():
         assert all(whole[0][metric][s] == v for s, v in steps.items())
+
+
+def test_what_one_process_has_opened_is_not_on_offer_to_another(tmp_path, monkeypatch):
+    """Until that one dies, or leaves without wanting it away."""
+    monkeypatch.setenv("LEMMASCOPE_STATE", str(tmp_path))
+    killed(tmp_path, 20)
+    (orphan,) = state.orphans()
+    program = f"""
+import asyncio
+from engine.client import Client
+from engine.messages import Open, Opened
+
+async def main():
+    async with Client(workers=1) as client:
+        await client.ask(Open({orphan.path!r}), lambda m: isinstance(m, Opened))
+        print("now", flush=True)
+        await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "now\n"
+    assert state.orphans() == []
+
+    async def ask(message, kind):
+        async with Client(workers=1) as client:
+            answer = await client.ask(message, lambda m: isinstance(m, kind))
+            return answer.why
+
+    for message, kind in ((Open(orphan.path), Opened), (Discard(orphan.path), Refused)):
+        why = asyncio.run(ask(message, kind))
+        assert f"process {process.pid}" in why and "has opened" in why
+    assert os.path.isdir(orphan.path)
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    assert [o.path for o in state.orphans()] == [orphan.path]
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        assert cli.main(["recover", "1", "--discard"]) == 0
+    assert "discarded" in out.getvalue()
+    assert os.listdir(tmp_path / "journals") == []
+
+
+def test_a_knob_set_before_it_goes_on_makes_another_course_here_and_in_the_window(
+    tmp_path, monkeypatch
+):
+    """What was measured behind the checkpoint at which it goes on was measured with the old value."""
+    from desktop.store import Store
+
+    monkeypatch.setenv("LEMMASCOPE_STATE", str(tmp_path))
+    killed(tmp_path, 60)
+    (orphan,) = state.orphans()
+
+    def same(shown, run):
+        mine = {key: (c.steps.tolist(), c.values.tolist()) for key, c in shown.columns.items()}
+        theirs = {
+            (r.metric, r.first): (r.steps.tolist(), r.values.tolist()) for r in run.trace_rows()
+        }
+        return mine == theirs and shown.changes == run.changes
+
+    async def work():
+        client, store, said = Client(workers=1), Store(), []
+        client.listeners += [store.apply, said.append]
+        async with client:
+            opened = await client.ask(Open(orphan.path), lambda m: isinstance(m, Opened))
+            run = client.service.runs[opened.runs[0]]
+            shown, at = store.runs[run.id], run.stacks[0].step
+            assert same(shown, run) and shown.reached > at
+            client.service.send(Control(run.id, "set", "lr", 0.01))
+            assert Rewound(run.id, 0, at) in said
+            assert same(shown, run) and shown.reached <= at
+            await client.control(run, "resume")
+            await client.finish(run)
+            assert same(shown, run) and shown.reached == VALUES["steps"]
+
+    asyncio.run(asyncio.wait_for(work(), 120))
 
 
 def test_what_is_not_wanted_is_gone(tmp_path, monkeypatch):

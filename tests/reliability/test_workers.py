@@ -17,7 +17,7 @@ import pytest
 
 from engine.client import Client
 from engine.messages import Changed, Refused, Rows, Status
-from engine.running import pool
+from engine.running import spawning
 from tests.reliability import faulty
 
 NAME = "stability/edge_of_stability"
@@ -40,7 +40,7 @@ def fault(monkeypatch, tmp_path):
     def set_fault(what, frame=40):
         once = tmp_path / "happened"
         monkeypatch.setenv(faulty.FAULT, f"{what}:{frame}:{once}")
-        monkeypatch.setattr(pool, "_serve", faulty.serve)
+        monkeypatch.setattr(spawning, "_serve", faulty.serve)
         return once
 
     monkeypatch.setenv("LEMMASCOPE_STATE", str(tmp_path / "state"))

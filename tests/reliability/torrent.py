@@ -93,7 +93,7 @@ class Torrent:
 
 
 def serve(connection: Any) -> None:
-    """Runs in the spawned process in the place of `engine.running.pool._serve`."""
+    """Runs in the spawned process in the place of `engine.running.spawning._serve`."""
     Torrent(connection).run()
 
 

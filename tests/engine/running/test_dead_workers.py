@@ -23,7 +23,7 @@ from engine.messages import (
     Start,
     Started,
 )
-from engine.running import pool, runs
+from engine.running import pool, runs, spawning
 from engine.running.service import Service
 from engine.running.training import Training, started
 from engine.sessions import state
@@ -34,7 +34,7 @@ def ends_at_once(connection):
 
 
 def test_workers_that_all_end_are_said_and_not_waited_for(monkeypatch):
-    monkeypatch.setattr(pool, "_serve", ends_at_once)
+    monkeypatch.setattr(spawning, "_serve", ends_at_once)
 
     async def begin():
         async with Client(workers=1):
@@ -69,7 +69,7 @@ def babbles(connection):
 
 
 def test_a_process_that_says_what_is_no_message_is_ended(monkeypatch):
-    monkeypatch.setattr(pool, "_serve", babbles)
+    monkeypatch.setattr(spawning, "_serve", babbles)
     began = time.monotonic()
 
     async def begin():
@@ -84,7 +84,7 @@ def test_a_process_that_says_what_is_no_message_is_ended(monkeypatch):
 
 
 def test_what_is_asked_when_no_worker_lives_is_refused_in_the_same_words(monkeypatch):
-    monkeypatch.setattr(pool, "_serve", ends_at_once)
+    monkeypatch.setattr(spawning, "_serve", ends_at_once)
 
     async def begin():
         client = Client(workers=1)
