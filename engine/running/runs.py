@@ -237,7 +237,7 @@ class Run:
         states = [s.state for s in self.stacks.values()]
         step = min((s.reached for s in self.stacks.values()), default=0)
         why = "; ".join(dict.fromkeys(s.why for s in self.stacks.values() if s.why))
-        for state in ("failed", "running", "queued", "paused", "cancelled", "stopped"):
+        for state in ("running", "queued", "failed", "paused", "cancelled", "stopped"):
             if state in states:
                 return state, step, why
         return "done", step, why

@@ -343,8 +343,8 @@ class Service(Controls, Deaths):
     def _if_over(self, run: Run) -> None:
         state = run.overall()[0]
         if run.going():
-            if state == "failed":
-                self._report(run)  # at once; it is judged when the other stacks are through
+            if any(s.state == "failed" for s in run.stacks.values()):
+                self._report(run)  # why, at once; it has failed when the other stacks are through
             return
         if state in (
             "paused",
