@@ -318,6 +318,7 @@ class JudgedAll:
 
     run: str
     interim: bool
+    seconds: float = 0.0  # that it took
 
 
 @dataclass(frozen=True)

@@ -96,6 +96,7 @@ class Run:
     rows: int = 0
     heard: int = 0  # messages that a journal has as well
     judged_at: float = 0.0
+    judged_in: float = 0.0  # seconds that the last verdicts took
     opened: bool = False  # came from a file
     named: set[int] = field(default_factory=set)  # steps that branches began at
 

@@ -51,7 +51,8 @@ from engine.running.pool import Worker
 from engine.running.runs import Run, begin, copied_past, unlike
 from engine.running.vetting import Vetting
 
-JUDGE_EVERY = 0.7  # seconds between interim verdicts
+JUDGE_EVERY = 0.7  # seconds between interim verdicts …
+JUDGE_SHARE = 10  # … or so many times what the last one took
 
 
 class Service(Controls, Deaths):
@@ -313,7 +314,8 @@ class Service(Controls, Deaths):
         self.on_message(replace(message, arrays={}) if isinstance(message, Checkpoint) else message)
         if isinstance(message, Checkpoint) and (steps := run.thin(message.first)):
             self.on_message(Thinned(run.id, steps))
-        due = time.monotonic() - run.judged_at > JUDGE_EVERY
+        pause = max(JUDGE_EVERY, JUDGE_SHARE * run.judged_in)
+        due = time.monotonic() - run.judged_at > pause
         if isinstance(message, Rows) and run.rows > run.judged_rows and due:
             self.judge(run, interim=True)
 
@@ -362,7 +364,7 @@ class Service(Controls, Deaths):
         run = self.runs.get(message.run)
         if run is None:
             return
-        run.judging = False
+        run.judging, run.judged_in = False, message.seconds
         if not message.interim and run.over():
             self._report(run)
 

@@ -17,9 +17,11 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
+from engine.running.drawn import Kept
 from engine.running.random import Rng
 from engine.running.tiers import Reader, Stepper, flatten, unflatten
 from engine.spec import Experiment, Hyper, Metric
+from engine.strangers import is_own
 
 __all__ = ["Frame", "Machine", "Member", "Stack", "Tree", "flatten", "train", "unflatten"]
 
@@ -94,6 +96,9 @@ def stop_label(ex: Experiment, step: int, values: Mapping[str, np.ndarray[Any, A
     return ""
 
 
+kept: Kept | None = None  # in a worker, where data outlive the stack that they were drawn for
+
+
 class Stack:
     """The functions of an experiment for a stack of members that agree in every int and choice knob."""
 
@@ -134,11 +139,12 @@ class Stack:
         finally:
             torch.set_default_dtype(before)
 
-    def map(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+    def map(self, fn: Callable[..., Any], hyper: type | None = None) -> Callable[..., Any]:
         """fn(hp, seed, *args) for one member -> the same over the stack, called with stacked args."""
+        make = hyper or type(self.hp)
 
         def one(knobs: dict[str, Tensor], seed: Tensor, *args: Any) -> Any:
-            return fn(type(self.hp)(**{**vars(self.hp), **knobs}), seed, *args)
+            return fn(make(**{**vars(self.hp), **knobs}), seed, *args)
 
         if not self.ex.looped:
             mapped = vmap(one)
@@ -175,8 +181,15 @@ class Stack:
         if self.ex.data is None:
             return {}
         ex_data = self.ex.data
-        with self.precision():
-            return own(self.map(lambda hp, seed: ex_data(hp, self.rng(seed, "data")))())
+
+        def draw(hyper: type) -> Tree:
+            with self.precision():
+                drawing = self.map(lambda hp, seed: ex_data(hp, self.rng(seed, "data")), hyper)
+                return own(drawing())
+
+        if kept is None or is_own(self.ex.name):  # whose author may write into them
+            return draw(type(self.hp))
+        return kept.data(self, draw)
 
     def init(self) -> Tree:
         with self.precision():
@@ -208,7 +221,7 @@ class Machine:
         same = type(new.hp)(**{**vars(new.hp), **{k: getattr(self.stack.hp, k) for k in new.real}})
         if same != self.stack.hp or not torch.equal(new.seeds, self.stack.seeds):
             return Machine(ex, members, dtype, device)
-        if not all(torch.equal(v, theirs[k]) for k, v in mine.items()):
+        if not all(v is theirs[k] or torch.equal(v, theirs[k]) for k, v in mine.items()):
             return Machine(ex, members, dtype, device)
         changed = {k for k, v in new.knobs.items() if not torch.equal(v, self.stack.knobs[k])}
         for k in changed:

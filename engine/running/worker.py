@@ -10,6 +10,7 @@ import gc
 import os
 import sys
 import threading
+import time
 import traceback
 from collections import deque
 from contextlib import AbstractContextManager, nullcontext
@@ -36,7 +37,8 @@ from engine.messages import (
     Start,
 )
 from engine.reducers import Series
-from engine.running import faults, watch
+from engine.running import faults, train, watch
+from engine.running.drawn import Kept
 from engine.running.judge import Measured, judge
 from engine.running.predict import Change, Predictable
 from engine.running.process import prepare
@@ -112,6 +114,7 @@ class Worker:
             self.send(ended)
 
     def guard(self, message: Message) -> None:
+        begun = time.monotonic()
         try:
             # a knob set during a run predicts anew
             job = self.training.job if self.training and isinstance(message, Control) else message
@@ -123,7 +126,7 @@ class Worker:
                 traceback.print_exc()
             self.gave_up(message, why)
         if isinstance(message, Judge):
-            self.send(JudgedAll(message.run, message.interim))
+            self.send(JudgedAll(message.run, message.interim, time.monotonic() - begun))
 
     def gave_up(self, message: Message, why: str) -> None:
         if isinstance(message, Job):
@@ -244,6 +247,7 @@ def main(connection: Any) -> None:
     """Entry of the spawned process. When the service is gone, or asks it to, it ends with its journal complete."""
     prepare()
     own.permit_here()
+    train.kept = Kept()
     warm()
     worker = Worker(connection)
     try:

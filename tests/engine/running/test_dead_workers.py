@@ -16,6 +16,7 @@ from engine.messages import (
     Ended,
     Job,
     Judged,
+    JudgedAll,
     Open,
     Opened,
     Refused,
@@ -172,6 +173,25 @@ def test_a_stack_that_fails_while_others_train_is_said_and_not_judged_yet():
         assert [(m.state, m.why) for m in said[1:]] == [("failed", "thrown")]
         (asked,) = service.asked_of
         assert not asked.interim
+
+    asyncio.run(work())
+
+
+def test_dear_verdicts_are_asked_for_rarely():
+    """While a run trains they may take a tenth of a worker's time."""
+
+    async def work():
+        run = run_of("a")
+        service, _ = service_of(run)
+        run.stacks[0].state = "running"
+        reading = Rows("a", "loss", 0, np.arange(3), np.zeros((3, 1)))
+        service._of_run(reading)
+        assert len(service.asked_of) == 1
+        service._judged(JudgedAll("a", True, 0.5))
+        for ago, asked in ((2.0, 1), (6.0, 2)):
+            run.judged_at = time.monotonic() - ago
+            service._of_run(reading)
+            assert len(service.asked_of) == asked
 
     asyncio.run(work())
 
