@@ -231,12 +231,16 @@ class Recovery(QFrame):
 
     def _open(self, path: str) -> None:
         self.opening.add(path)
+        self.setFocus()  # until there are buttons again; else the focus wanders off to the next control
         self.refresh()
         self.open_wanted.emit(path)
 
     def _opened(self, m: object) -> None:
-        self.opening.discard(getattr(m, "path", ""))
+        path = getattr(m, "path", "")
+        self.opening.discard(path)
         self.refresh()
+        if self.hasFocus() and path in self.lines:
+            next(iter(self.lines[path].buttons.values())).setFocus()
 
     def _ask(self, path: str) -> None:
         self.asking = path

@@ -331,9 +331,10 @@ class Service(Controls, Deaths):
             stack.reached = max(stack.reached, message.step)
             for k, v in message.tiers.items():
                 stack.tiers[k] = stack.tiers.get(k, 0) + v
-            if halted and run.wanted == "running" and not 0 <= run.until <= message.step:
-                stack.state = "queued"  # resumed again before it came to a halt
-                self.queue.append((run.id, stack.first))
+            if halted and run.wanted == "running":  # resumed again before it came to a halt
+                stack.state = "paused" if 0 <= run.until <= message.step else "queued"
+                if stack.state == "queued":
+                    self.queue.append((run.id, stack.first))
             sets, stack.sets = stack.sets, {}
             if stack.state in ("paused", "queued"):  # they came when it had just halted
                 for knob, value in sets.items():

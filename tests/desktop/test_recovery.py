@@ -67,8 +67,10 @@ def test_opening_shows_the_curves_as_an_unsaved_recovered_run(window):
     press(window, "Open")
     assert window.link.of(Open) == [Open(PATH)]
     assert line(window).buttons == {}  # not twice
+    assert window.focusWidget() is window.recovery
     recovered(window)
     settle(window)
+    assert window.focusWidget() is line(window).buttons["Save…"]
     assert window.store.current == "rec"
     run = window.store.runs["rec"]
     assert run.recovered == PATH

@@ -221,6 +221,7 @@ class Worker(pool.Worker):
     def kill(self, why=""):
         if not self.dead:
             self._killed = self._killed or why or "it was ended by signal 9"
+            self.unheard += [m.run for m in self.inbox if isinstance(m, Job)]
             self.dead, self.inbox, self.frozen_at = True, [], None
             if self.training is not None:
                 self.training.vanish()

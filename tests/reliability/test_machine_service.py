@@ -167,7 +167,7 @@ class Engine(RuleBasedStateMachine):
                 if not m.why:
                     for name, saved in self.files[m.path].items():
                         run = self.service.runs.get(name)
-                        whole = run and content(run.messages()) == saved
+                        whole = run and self.journalled(run) <= saved.items()
                         if whole and not self.service.crew.of(name):
                             self.asked[name].trained = False
 
