@@ -91,6 +91,9 @@ class Controls:
         ]
         if not open_stacks and until >= 0 and run.wanted == "running":
             return  # it goes on already
+        for s in run.stacks.values():
+            if s.state == "cancelled" and s not in open_stacks:
+                s.state = "paused"  # it is ahead, and waits for the others
         run.wanted, run.until = "running", until
         run.resumed += 1
         if not open_stacks:
@@ -115,7 +118,8 @@ class Controls:
         training = self.crew.jobs()
         for s in run.stacks.values():
             if (run.id, s.first) in training:
-                s.sets[control.knob] = value
+                told = s.sets.get(control.knob, (value, 0))[1]
+                s.sets[control.knob] = value, told + 1
             elif s.state not in ("done", "stopped"):
                 self._change(run, s, control.knob, value)
 
@@ -128,6 +132,8 @@ class Controls:
         if run.change(change):
             self.on_message(Rewound(run.id, change.first, change.step))
         sets = run.stacks[change.first].sets
-        if sets.get(change.knob) == change.value:
-            del sets[change.knob]
+        if change.knob in sets:
+            value, told = sets.pop(change.knob)
+            if told > 1:
+                sets[change.knob] = value, told - 1
         self.on_message(change)

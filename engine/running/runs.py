@@ -72,7 +72,8 @@ class StackState:
         default_factory=dict
     )  # the state at `step`; empty: the beginning
     tiers: dict[str, int] = field(default_factory=dict)
-    sets: dict[str, Value] = field(default_factory=dict)  # told to a worker, not confirmed yet
+    # knob -> what a worker was told last, and how many of what it was told it has not confirmed yet
+    sets: dict[str, tuple[Value, int]] = field(default_factory=dict)
 
 
 @dataclass

@@ -337,7 +337,7 @@ class Service(Controls, Deaths):
                     self.queue.append((run.id, stack.first))
             sets, stack.sets = stack.sets, {}
             if stack.state in ("paused", "queued"):  # they came when it had just halted
-                for knob, value in sets.items():
+                for knob, (value, _) in sets.items():
                     self._change(run, stack, knob, value)
             self._if_over(run)
             self._drop(run.id)

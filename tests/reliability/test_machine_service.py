@@ -170,6 +170,8 @@ class Engine(RuleBasedStateMachine):
                         whole = run and self.journalled(run) <= saved.items()
                         if whole and not self.service.crew.of(name):
                             self.asked[name].trained = False
+                            # a knob set meanwhile keeps the journal, unless that was gone already
+                            self.asked[name].perhaps |= content(run.messages()) != saved
 
     # --- what happens ---
 
