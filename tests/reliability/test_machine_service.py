@@ -65,6 +65,7 @@ class Asked:
     forgotten: bool = False
     trained: bool = False  # since it was saved last
     perhaps: bool = False  # was in training while it was saved: its journal may stay
+    heard: int = 0  # messages, as saving it was asked for
     hurt: bool = False  # a worker died, or tripped, over it
 
 
@@ -170,8 +171,8 @@ class Engine(RuleBasedStateMachine):
                         whole = run and self.journalled(run) <= saved.items()
                         if whole and not self.service.crew.of(name):
                             self.asked[name].trained = False
-                            # a knob set meanwhile keeps the journal, unless that was gone already
-                            self.asked[name].perhaps |= content(run.messages()) != saved
+                            # what was heard meanwhile keeps the journal, unless that was gone already
+                            self.asked[name].perhaps |= run.heard != self.asked[name].heard
 
     # --- what happens ---
 
@@ -288,6 +289,8 @@ class Engine(RuleBasedStateMachine):
             chosen = data.draw(st.lists(st.sampled_from(names), min_size=1, unique=True))
             self.saves[path] += 1
             self.while_saving(chosen)
+            for name in chosen:
+                self.asked[name].heard = self.service.runs[name].heard
             self.service.send(Save(path, tuple(chosen)))
 
     def open(self, data, live):
