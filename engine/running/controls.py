@@ -76,17 +76,19 @@ class Controls:
             self._report(run)
 
     def _resume(self, run: Run, control: Control) -> None:
-        state, step, _ = run.overall()
-        if all(s.state in ("done", "stopped") for s in run.stacks.values()):
+        alive = [s for s in run.stacks.values() if s.state not in ("done", "stopped")]
+        if not alive:
+            state = run.overall()[0]
             self.on_message(Refused(run.id, f"the run is {state}; there is nothing to resume"))
             return
+        step = min(s.reached for s in alive)
         if self.broken:
             self.on_message(Refused(run.id, self.broken))
             return
         until = step + max(1, control.steps) if control.verb == "step" else -1
         open_stacks = [
             s
-            for s in run.stacks.values()  # after a crash they may stand at different steps
+            for s in alive  # after a crash they may stand at different steps
             if s.state in ("paused", "cancelled", "failed") and (until < 0 or s.step < until)
         ]
         if not open_stacks and until >= 0 and run.wanted == "running":
@@ -94,12 +96,14 @@ class Controls:
         for s in run.stacks.values():
             if s.state == "cancelled" and s not in open_stacks:
                 s.state = "paused"  # it is ahead, and waits for the others
+                self._catch_up(run, s)
         run.wanted, run.until = "running", until
         run.resumed += 1
         if not open_stacks:
             return  # it was about to halt: when it does, it goes on
         for s in open_stacks:
             s.state, s.why = "queued", ""
+            self._catch_up(run, s)
             self.queue.append((run.id, s.first))
         self._report(run)
         self._schedule()
@@ -120,8 +124,16 @@ class Controls:
             if (run.id, s.first) in training:
                 told = s.sets.get(control.knob, (value, 0))[1]
                 s.sets[control.knob] = value, told + 1
-            elif s.state not in ("done", "stopped"):
+            elif s.state in ("paused", "queued"):
                 self._change(run, s, control.knob, value)
+            elif s.state in ("cancelled", "failed"):
+                s.sets[control.knob] = value, 0  # if it goes on; until then what it measured stays
+
+    def _catch_up(self, run: Run, stack: StackState) -> None:
+        """A stack that no worker trains takes the values that it missed."""
+        sets, stack.sets = stack.sets, {}
+        for knob, (value, _) in sets.items():
+            self._change(run, stack, knob, value)
 
     def _change(self, run: Run, stack: StackState, knob: str, value: Value) -> None:
         """For a stack that no worker trains: from where it stands."""

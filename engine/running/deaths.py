@@ -9,7 +9,7 @@ from collections.abc import Callable
 from engine.messages import Control, Judge, Message, Refused, Start
 from engine.running.crew import DEAD, Crew
 from engine.running.pool import Worker
-from engine.running.runs import Run
+from engine.running.runs import Run, StackState
 
 
 class Deaths:
@@ -27,6 +27,7 @@ class Deaths:
     _schedule: Callable[[], None]
     _report: Callable[[Run], None]
     _if_over: Callable[[Run], None]
+    _catch_up: Callable[[Run, StackState], None]
     _drop: Callable[[str], None]
 
     def _silent(self, worker: Worker, seconds: float) -> None:
@@ -57,7 +58,8 @@ class Deaths:
             else:
                 stack.state = "failed"
                 stack.why = f"the process that trained it is gone ({why}); resume goes on from step {stack.step}"
-            stack.sets = {}
+            if stack.state == "queued":
+                self._catch_up(run, stack)
             run.judging = False
             self._if_over(run)
             self._drop(run.id)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from engine.running.train import Member, Stack, Tree
 
 MOST = 128 << 20  # bytes that are kept
+STACKS = 16  # … of so many stacks
 
 
 class _Entry(NamedTuple):
@@ -48,10 +49,11 @@ class Kept:
         names = frozenset(vars(stack.hp)) if "__dict__" in seen else frozenset(seen)
         knobs = {v.untyped_storage().data_ptr() for v in stack.knobs.values()}
         leaves = _leaves(data)
-        if not any(v.untyped_storage().data_ptr() in knobs for v in leaves):  # these move
-            size = sum(v.numel() * v.element_size() for v in leaves)
+        size = sum(v.numel() * v.element_size() for v in leaves)
+        moves = any(v.untyped_storage().data_ptr() in knobs for v in leaves)  # with a hot knob
+        if not moves and size <= self.most:
             self.entries.append(_Entry(of, stack.ex, stack.members, names, data, size))
-            while sum(e.size for e in self.entries) > self.most:
+            while sum(e.size for e in self.entries) > self.most or len(self.entries) > STACKS:
                 del self.entries[0]
         return dict(data)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import sys
-import types
 from typing import Any
 
 import torch
@@ -17,13 +16,25 @@ import torch
 NAME = "torch._dynamo"
 
 
+class _Autograd:
+    """What compiles autograd, and does not."""
+
+    _disable = contextlib.nullcontext
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(importlib.import_module(NAME).compiled_autograd, name)
+
+
 class _Later:
     """Torch's attribute in the package's stead. The package, once imported, takes its place by itself."""
 
-    compiled_autograd = types.SimpleNamespace(_disable=contextlib.nullcontext)
+    compiled_autograd = _Autograd()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(importlib.import_module(NAME), name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(importlib.import_module(NAME), name, value)
 
 
 def put_off() -> None:

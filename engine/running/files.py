@@ -99,19 +99,23 @@ class Files:
         left = self.recovered.get(run)
         try:
             await self._aside(lambda: journals.remember(run, messages))
-            if left is not None and self.recovered.get(run) is left:  # all of it is here now
-                del self.recovered[run]
-                self.adopted.add(left.path)
-                await self._aside(left.discard)
         except OSError as e:
             self.say(
                 Refused(
                     run, f"{e}; what the run knew before is not safe from a crash until it is saved"
                 )
             )
+            return
+        if left is not None and self.recovered.get(run) is left:  # all of it is here now
+            with contextlib.suppress(OSError):  # else it is offered twice
+                await self._aside(left.discard)
+                self.adopted.add(left.path)
+            self.recovered.pop(run, None)
 
     async def forget(self, run: str) -> None:
         """A run that is saved, and not in training. What it measures from here on has journals of its own."""
+        if writing := self.remembering.get(run):
+            await asyncio.wait([writing])
         self.kept.discard(run)
         left = self.recovered.pop(run, None)
         aside = ""
@@ -283,15 +287,20 @@ class Files:
 
         try:
             run = replayed(await self._aside(read), uuid.uuid4().hex[:12])
-        except (OSError, ValueError) as e:
+            await self._catalogue()
+            if self.service.closing:  # nobody sees it any more: it is on offer as before
+                held[0].release()
+                return
+            ids, why = self._show([run])
+        except BaseException as e:
             for left in held:
                 left.release()
+            if not isinstance(e, (OSError, ValueError)):
+                raise
             why = f"{e.who} has opened it already" if isinstance(e, lock.Held) else str(e)
             self.say(Opened(request.path, (), why=why))
             return
-        await self._catalogue()
         self.recovered[run.id] = held[0]
-        ids, why = self._show([run])
         self.say(Opened(request.path, ids, why=why))
         if run.started.experiment in self.service.cards:
             self.service.judge(run, interim=run.overall()[0] not in ENDED)
@@ -305,11 +314,12 @@ class Files:
     def _show(self, fresh: list[Run]) -> tuple[tuple[str, ...], str]:
         """Runs that came from a file: their ids, and what is odd about them."""
         whys = []
-        for run in fresh:
+        streams = [run.messages() for run in fresh]  # all of them, or none is shown
+        for run, messages in zip(fresh, streams, strict=True):
             if problem := foreign(run, self.service.cards.get(run.started.experiment)):
                 whys.append(problem)
             self.service.runs[run.id] = run
-            for m in run.messages():
+            for m in messages:
                 self.say(replace(m, arrays={}) if isinstance(m, Checkpoint) else m)
         return tuple(r.id for r in fresh), "; ".join(whys)
 

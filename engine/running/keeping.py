@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from engine.encoding import encode
 from engine.messages import Changed, Message, Started, Status
 from engine.sessions.journal import JournalFailed, JournalFull, Writer
+from engine.sessions.state import settle
 
 ROOM = 64 << 20  # bytes that wait in memory for a full disk
 AGAIN = 1.0  # seconds between tries
@@ -31,6 +33,7 @@ class Keeper:
         if path:
             try:
                 self.writer = Writer(path)
+                settle(os.path.dirname(path))
             except (JournalFailed, OSError) as e:
                 self._say(str(e))
 

@@ -98,7 +98,6 @@ SAME_SHAPE = {
     aten.lift_fresh_copy.default,
     aten.lift_fresh.default,
 }
-RANDOM_NAMES = ("rand", "bernoulli", "multinomial", "dropout")
 
 
 def record(
@@ -125,9 +124,6 @@ def simplified(
         raise
     except Exception as e:
         raise CannotRecord(f"{type(e).__name__}: {e}") from e
-    for node in graph.nodes:
-        if node.op == "call_function" and any(w in str(node.target) for w in RANDOM_NAMES):
-            raise CannotRecord(f"{node.target} draws random numbers of its own")
     _drop_no_ops(graph)
     return graph, _fold(graph, constants)
 

@@ -335,10 +335,10 @@ class Service(Controls, Deaths):
                 stack.state = "paused" if 0 <= run.until <= message.step else "queued"
                 if stack.state == "queued":
                     self.queue.append((run.id, stack.first))
-            sets, stack.sets = stack.sets, {}
-            if stack.state in ("paused", "queued"):  # they came when it had just halted
-                for knob, (value, _) in sets.items():
-                    self._change(run, stack, knob, value)
+            if stack.state in ("paused", "queued"):  # what came when it had just halted
+                self._catch_up(run, stack)
+            elif stack.state in ("done", "stopped"):
+                stack.sets = {}
             self._if_over(run)
             self._drop(run.id)
         self._schedule()

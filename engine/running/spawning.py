@@ -34,7 +34,9 @@ def ahead() -> None:
 
 def take() -> Spawned:
     """The process that was started ahead, or another. Raises OSError."""
-    return _ahead.pop() if _ahead else _spawn()
+    with contextlib.suppress(IndexError):
+        return _ahead.pop()
+    return _spawn()
 
 
 def drop() -> None:

@@ -17,6 +17,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 DATA_DEPENDENT = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
+aten = torch.ops.aten
+MASKED = {aten.index.Tensor, aten.masked_select.default}
+SHAPES_ONLY = {aten.is_same_size.default, aten._has_same_storage_numel.default}
 CONSTANT = "constant"
 
 
@@ -51,6 +54,8 @@ class _Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
         )  # by identity: a step's results need not all live at once
         self.constants: dict[fx.Node, Tensor] = {}
         self.live: set[fx.Node] = set()  # what depends on the arguments
+        # storages of what does not, and must therefore stay as it is: of what is closed over, and of what was read
+        self.fixed: set[int] = set()
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -66,24 +71,29 @@ class _Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return value
         if value not in self.nodes:
             node = self.graph.get_attr(f"{CONSTANT}{len(self.constants)}")
+            self.fixed.add(_storage(value))
             self.constants[self.keep(value, node)] = value
         return self.nodes[value]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if func in SHAPES_ONLY:
+            return func(*args, **kwargs)
         with self:  # what is made of others; as a rule it comes here in parts already
             parts = func.decompose(*args, **kwargs)
         if parts is not NotImplemented:
             return parts
         mine = [fx.node.map_aggregate(v, self.node) for v in args]
         named = {k: fx.node.map_aggregate(v, self.node) for k, v in kwargs.items()}
-        out = func(*args, **kwargs)
         node = self.graph.call_function(func, tuple(mine), named)
         live = any(n in self.live for n in node.all_input_nodes)
-        if live and _data_dependent(func, args):
-            raise CannotRecord(f"{func} decides by what a tensor holds")
+        self.refuse(func, args, kwargs, mine, live)
+        out = func(*args, **kwargs)
         if live:
             self.live.add(node)
+            self.fixed |= {
+                _storage(v) for v in _tensors(args, kwargs) if self.nodes[v] not in self.live
+            }
         if isinstance(out, Tensor):
             self.keep(out, node)
         elif isinstance(out, (list, tuple)):
@@ -97,11 +107,46 @@ class _Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
             raise CannotRecord(f"{func} makes a number of a tensor")
         return out
 
+    def refuse(self, func: Any, args: Any, kwargs: Any, mine: Any, live: bool) -> None:
+        """Raises CannotRecord for what would be another thing the next time."""
+        name = str(func)
+        if torch.Tag.nondeterministic_seeded in func.tags and "scaled_dot_product" not in name:
+            raise CannotRecord(f"{name} draws random numbers of its own")
+        if live and DATA_DEPENDENT & set(func.tags):
+            deciding = mine
+            if func in MASKED:  # whose shape is that of the mask
+                masks = args[1] if isinstance(args[1], (list, tuple)) else [args[1]]
+                deciding = [
+                    self.nodes[m]
+                    for m in masks
+                    if m is not None and m.dtype in (torch.bool, torch.uint8)
+                ]
+            if any(n in self.live for n in deciding if isinstance(n, fx.Node)):
+                raise CannotRecord(f"{name} decides by what a tensor holds")
+        if func._schema.is_mutable:
+            for v in _written(func, args, kwargs):
+                if self.nodes[v] not in self.live and (live or _storage(v) in self.fixed):
+                    raise CannotRecord(f"{name} writes into a constant")
 
-def _data_dependent(func: Any, args: Any) -> bool:
-    if func is torch.ops.aten.index.Tensor:  # by numbers, or by a mask?
-        return any(i is not None and i.dtype in (torch.bool, torch.uint8) for i in args[1])
-    return bool(DATA_DEPENDENT & set(func.tags))
+
+def _written(func: Any, args: Any, kwargs: Any) -> list[Tensor]:
+    given = dict(zip((a.name for a in func._schema.arguments), args, strict=False)) | kwargs
+    writes = [a.name for a in func._schema.arguments if a.alias_info and a.alias_info.is_write]
+    return _tensors([given[name] for name in writes if name in given], {})
+
+
+def _tensors(args: Any, kwargs: Any) -> list[Tensor]:
+    out: list[Tensor] = []
+    for v in [*args, *kwargs.values()]:
+        if isinstance(v, Tensor):
+            out.append(v)
+        elif isinstance(v, (list, tuple)):
+            out += [t for t in v if isinstance(t, Tensor)]
+    return out
+
+
+def _storage(tensor: Tensor) -> int:
+    return int(tensor.untyped_storage()._cdata)
 
 
 def _hollow(tensor: Tensor) -> Tensor:

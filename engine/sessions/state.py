@@ -60,11 +60,21 @@ class Journals:
 
     def remember(self, run: str, messages: Iterable[Message]) -> None:
         """What a run knows that is to be trained on. Raises OSError."""
-        place = os.path.join(self.of(run), PAST + journal.SUFFIX)
-        disk.remove(place)
-        with journal.Writer(place) as writer:
-            for m in messages:
-                writer.append(m)
+        where = self.of(run)
+        old = [os.path.join(where, name) for name in disk.names(where) if _is_past(name)]
+        name = f"{PAST}.{uuid.uuid4().hex[:8]}" if old else PAST
+        place = os.path.join(where, name + journal.SUFFIX)
+        try:
+            with journal.Writer(place) as writer:
+                for m in messages:
+                    writer.append(m)
+            settle(where)
+        except OSError:
+            with contextlib.suppress(OSError):
+                journal.discard(place)
+            raise
+        for path in old:  # not before: it may be all that there is
+            journal.discard(path)
 
     def set_aside(self, run: str) -> str:
         """The folder, to be discarded, of a run that is safe elsewhere; what it measures from here on has a new one.
@@ -96,6 +106,17 @@ class Journals:
                 self.own.rmdir()
 
 
+def _is_past(name: str) -> bool:
+    return name.startswith(PAST + ".") and name.endswith(journal.SUFFIX)
+
+
+def settle(run_folder: str) -> None:
+    """Returns once the run's folder itself would survive a power cut. Raises OSError."""
+    process = os.path.dirname(run_folder)
+    disk.sync_folder(process)
+    disk.sync_folder(os.path.dirname(process))
+
+
 def stack_journal(run_folder: str, first: int) -> str:
     """The journal of the stack that begins at member `first`."""
     return os.path.join(run_folder, f"{first}{journal.SUFFIX}")
@@ -124,12 +145,16 @@ class Left:
     def __init__(self, path: str) -> None:
         self.path = path
         self.lock: Lock | None = None
-        try:
-            self.lock = Lock(os.path.join(path, LOCK))
-        except Held:
-            raise
-        except OSError:
-            pass
+        for again in reversed(range(5)):
+            try:
+                self.lock = Lock(os.path.join(path, LOCK))
+                return
+            except Held:  # perhaps by who looks just now whether it is free
+                if not again:
+                    raise
+                time.sleep(0.02)
+            except OSError:
+                return
 
     def release(self) -> None:
         if self.lock is not None:
@@ -137,8 +162,12 @@ class Left:
 
     def discard(self) -> None:
         """It is safe elsewhere, or not wanted."""
-        self.release()
-        discard(self.path)
+        if os.name == "nt":
+            self.release()  # what is open cannot be removed there
+        try:
+            discard(self.path)
+        finally:
+            self.release()
 
 
 def _sweep(process_folder: str) -> None:
@@ -169,7 +198,7 @@ def recover(run_folder: str | os.PathLike[str]) -> list[Message]:
     where = os.fspath(run_folder)
     parts = {
         name.removesuffix(journal.SUFFIX): journal.recover(os.path.join(where, name))
-        for name in sorted(disk.names(where), key=lambda n: (n != PAST + journal.SUFFIX, n))
+        for name in sorted(disk.names(where), key=lambda n: (not _is_past(n), n))
         if name.endswith(journal.SUFFIX)
     }
     begun = [m for part in parts.values() for m in part if isinstance(m, Started)]

@@ -218,7 +218,8 @@ class StateFolder(RuleBasedStateMachine):
         p = self._alive(data)
         told = [begun(run), *(message(run, 0, k, next(self.count)) for k in kinds)]
         p.journals.remember(run, told)
-        kept = Kept(Path(p.journals.of(run)) / f"{state.PAST}.journal", told)
+        (place,) = Path(p.journals.of(run)).glob(f"{state.PAST}.*journal")  # the one before is gone
+        kept = Kept(place, told)
         found = list(journal.records(kept.path.read_bytes()))[1:]  # the first says who holds it
         starts = [r.end - len(r.body) - 1 - journal.SIZE for r in found]
         kept.spans = list(zip(starts, (r.end for r in found), strict=True))

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 import torch
-from torch.func import grad, jacfwd, vmap
+from torch.func import grad, jacfwd, jvp, vmap
 
 from engine.running.recording import record
 from engine.running.tape import CannotRecord, taped
@@ -16,14 +16,16 @@ FUNCTIONS = {
     "forward mode under vmap": lambda x: [jacfwd(lambda v: torch.sin(v) * v)(x)],
     "several results": lambda x: list(torch.linalg.qr(torch.outer(x, x) + torch.eye(len(x)))),
     "a choice by numbers": lambda x: [x[torch.argsort(x)], torch.where(x > 1, x, -x)],
-    "written in place": lambda x: [torch.zeros(6).copy_(x).mul_(x).add_(1), x * 1],
+    "written in place": lambda x: [(x * 2).copy_(x).mul_(x).add_(1), x * 1],
     "a place in what was made": lambda x: [vmap(lambda v: torch.ones(2) * v)(x).sum(0)],
-    "views written through": lambda x: [_filled(x), x + 0],
+    "views written through": lambda x: [_filled(x, x.new_zeros(2, 3)), x + 0],
+    "a mask that is always the same": lambda x: [x[MASK], torch.masked_select(x, ~MASK)],
+    "a derivative forwards": lambda x: [jvp(lambda v: v.sin() * v, (x,), (torch.ones(6),))[1]],
 }
+MASK = torch.tensor([True, False, True, True, False, False])
 
 
-def _filled(x):
-    out = torch.zeros(2, 3)
+def _filled(x, out):
     out[0] = x[:3]
     out[1, 1:] = x[4:] ** 2
     return out
@@ -48,11 +50,43 @@ def test_the_record_gives_what_the_function_gives(fn):
         lambda x: [x[x > 0].sum()],
         lambda x: [torch.nonzero(x).sum()],
         lambda x: [x * float(torch.equal(x, x))],
+        lambda x: [torch.masked_select(x, x > 0).sum()],
     ],
 )
 def test_what_contents_decide_is_not_recorded(fn):
-    with pytest.raises(CannotRecord):
-        record(fn, torch.ones(3))
+    with pytest.raises(CannotRecord, match=r"decides|makes a number"):
+        record(fn, torch.ones(6))
+
+
+@pytest.mark.parametrize(
+    "fn",
+    [
+        lambda x: [torch.zeros(6).copy_(x)],
+        lambda x: [_filled(x, torch.zeros(2, 3))],
+        lambda x: [torch.zeros(6).add_(x), torch.zeros(6)],
+        lambda x: [x * COUNT.add_(1)],
+        lambda x: [_scaled_later(x, torch.full((6,), 2.0))],
+    ],
+)
+def test_constants_that_are_written_to_are_not_recorded(fn):
+    """They are computed once, and would be another thing the next time."""
+    with pytest.raises(CannotRecord, match="writes into a constant"):
+        record(fn, torch.ones(6))
+
+
+COUNT = torch.zeros(6)
+
+
+def _scaled_later(x, gain):
+    out = torch.relu(x) * gain
+    gain.mul_(0.5)
+    return out * gain
+
+
+@pytest.mark.parametrize("draw", ["normal_", "uniform_", "exponential_", "bernoulli_"])
+def test_randomness_of_its_own_is_not_recorded(draw):
+    with pytest.raises(CannotRecord, match="random"):
+        record(lambda x: [getattr(x * 1, draw)()], torch.ones(6))
 
 
 def test_contents_of_what_is_closed_over_may_decide():
