@@ -22,6 +22,8 @@ import pytest
 from engine import cli
 from engine.client import Client, Failed
 from engine.messages import Control, Discard, Open, Opened, Orphaned, Refused, Rewound, Rows
+from engine.running import files, runs
+from engine.running.service import Service
 from engine.sessions import lock, state
 
 ROOT = Path(__file__).parents[2]
@@ -275,6 +277,48 @@ def test_a_knob_set_before_it_goes_on_makes_another_course_here_and_in_the_windo
             assert same(shown, run) and shown.reached == VALUES["steps"]
 
     asyncio.run(asyncio.wait_for(work(), 120))
+
+
+def test_what_is_being_opened_as_the_application_closes_stays_on_offer(tmp_path, monkeypatch):
+    """Nobody has seen it, and nobody said that it is not wanted."""
+    monkeypatch.setenv("LEMMASCOPE_STATE", str(tmp_path))
+    killed(tmp_path, 20)
+    (orphan,) = state.orphans()
+
+    async def work():
+        said = []
+        service = Service(said.append, workers=1)
+        await service.start()
+        service.send(Open(orphan.path))  # which waits for the first worker
+        await asyncio.sleep(0.2)
+        assert not [m for m in said if isinstance(m, Opened)]
+        await service.close(discard=True)
+
+    asyncio.run(asyncio.wait_for(work(), 60))
+    assert [o.path for o in state.orphans()] == [orphan.path]
+
+
+@pytest.mark.parametrize("error", [KeyError("x"), ValueError("shapes differ")])
+@pytest.mark.parametrize("where", ["replayed", "messages"])
+def test_what_cannot_be_opened_stays_and_is_held_by_nobody(tmp_path, monkeypatch, error, where):
+    monkeypatch.setenv("LEMMASCOPE_STATE", str(tmp_path))
+    killed(tmp_path, 5)
+    (orphan,) = state.orphans()
+
+    def fails(*args):
+        raise error
+
+    async def work():
+        async with Client(workers=1) as client:
+            with monkeypatch.context() as m:
+                place = files if where == "replayed" else runs.Run
+                m.setattr(place, where, fails)
+                opened = await client.ask(Open(orphan.path), lambda m: isinstance(m, Opened))
+                assert opened.why and not opened.runs and not client.service.runs
+            assert [o.path for o in state.orphans()] == [orphan.path]
+
+    asyncio.run(asyncio.wait_for(work(), 60))
+    assert [o.path for o in state.orphans()] == [orphan.path]
 
 
 def test_what_is_not_wanted_is_gone(tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ from engine.client import Client, Failed
 from engine.messages import (
     Changed,
     Checkpoint,
+    Control,
     Ended,
     Job,
     Judged,
@@ -173,6 +174,42 @@ def test_a_stack_that_fails_while_others_train_is_said_and_not_judged_yet():
         assert [(m.state, m.why) for m in said[1:]] == [("failed", "thrown")]
         (asked,) = service.asked_of
         assert not asked.interim
+
+    asyncio.run(work())
+
+
+def test_a_knob_set_while_a_stack_fails_is_in_force_when_it_goes_on():
+    """Until then what it measured stays to be looked at."""
+
+    async def work():
+        run = run_of("a")
+        run.take(Rows("a", "loss", 0, np.arange(30), np.zeros((30, 1))))
+        run.take(Checkpoint("a", 20, 0, {"w": np.zeros(1)}))
+        service, said = service_of(run)
+        stack = run.stacks[0]
+        stack.state, stack.sets = "running", {"lr": (0.5, 1)}
+        worker = pool.Worker(service.loop, service._heard, service.crew._gone)
+        worker.warm, worker.job = True, ("a", 0)
+        service._ended(worker, Ended("a", 0, "failed", 29, "thrown"))
+        assert stack.state == "failed" and not run.changes
+        assert run.trace_rows()[0].steps[-1] == 29
+        service._control(Control("a", "resume"))
+        assert run.changes == [Changed("a", 20, "lr", 0.5, 0)] and not stack.sets
+        assert said[-3:-1] == [Rewound("a", 0, 20), Changed("a", 20, "lr", 0.5, 0)]
+        assert list(service.queue) == [("a", 0)]
+
+    asyncio.run(work())
+
+
+def test_a_step_counts_from_the_stacks_that_can_take_one():
+    async def work():
+        run = run_of("a", (0, 1))
+        for first, now, reached in ((0, "stopped", 3), (1, "paused", 6)):
+            run.stacks[first].state = now
+            run.stacks[first].step = run.stacks[first].reached = reached
+        service, _ = service_of(run)
+        service._control(Control("a", "step", steps=2))
+        assert run.until == 8 and list(service.queue) == [("a", 1)]
 
     asyncio.run(work())
 

@@ -11,7 +11,7 @@ import pytest
 
 from engine.messages import Changed, Checkpoint, Rows, Started, Status
 from engine.running.runs import replayed
-from engine.sessions import journal, saver, session, state
+from engine.sessions import disk, journal, saver, session, state
 from engine.sessions.lock import Held, Lock, beside, is_free
 from tests.engine.sessions.streams import plain_run, same
 
@@ -140,6 +140,41 @@ def test_forgetting_a_run_leaves_the_others(tmp_path):
     assert sorted(p.name for p in mine.own.iterdir()) == ["b", "lock"]
     mine.close(discard_all=True)
     assert os.listdir(tmp_path / "journals") == []
+
+
+def test_a_past_that_cannot_be_written_again_leaves_the_one_before(tmp_path, monkeypatch):
+    """It may be all that there is of the run."""
+    mine = state.Journals(tmp_path)
+    mine.remember("a", plain_run("a"))
+    before = state.recover(mine.of("a"))
+    append = journal.Writer.append
+
+    def full(self, message, blob=None):
+        if isinstance(message, Rows):
+            raise journal.JournalFull("the disk is full")
+        append(self, message, blob)
+
+    with monkeypatch.context() as m:
+        m.setattr(journal.Writer, "append", full)
+        with pytest.raises(journal.JournalFull):
+            mine.remember("a", plain_run("a"))
+    assert len(os.listdir(mine.of("a"))) == 1
+    assert same(state.recover(mine.of("a")), before)
+    mine.remember("a", plain_run("a"))
+    assert len(os.listdir(mine.of("a"))) == 1
+    assert same(state.recover(mine.of("a")), before)
+    mine.close(discard_all=True)
+
+
+def test_what_is_removed_elsewhere_is_durable_here_first(tmp_path, monkeypatch):
+    """A power cut must not take the new folder's name when the old one's files are gone."""
+    mine = state.Journals(tmp_path)
+    synced = []
+    real = disk.sync_folder
+    monkeypatch.setattr(disk, "sync_folder", lambda folder: (synced.append(folder), real(folder)))
+    mine.remember("a", plain_run("a"))
+    assert {str(mine.own / "a"), str(mine.own), str(mine.root)} <= set(map(str, synced))
+    mine.close(discard_all=True)
 
 
 def test_a_lock_names_its_holder_and_a_killed_holder_has_none(tmp_path):
