@@ -1,7 +1,8 @@
 """The application's own state folder, and the journals of living and dead processes in it.
 
 `<state>/journals/<process>/` is one process's, as long as it lives: a `lock`, and for each run a folder with a journal
-for each stack, which the worker that trains it writes, and `past.journal`: what the run knew before it was trained here.
+for each stack, which the worker that trains it writes, and `past.journal`: what the run knew before it was trained here (`past.….journal`,
+if it was written again: the one before goes when that is safe).
 Whoever opens what a dead one left holds a `lock` in the run's folder.
 """
 
