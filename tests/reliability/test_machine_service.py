@@ -257,7 +257,9 @@ class Engine(RuleBasedStateMachine):
 
     def notice(self, worker):
         while worker.begun:
-            self.asked[worker.begun.pop()].trained = True
+            asked = self.asked[worker.begun.pop()]
+            asked.trained = True
+            asked.perhaps |= any(self.saves.values())  # it may have been forgotten already
 
     def hear(self, data, live):
         data.draw(st.sampled_from(live)).hear(data.draw(st.sampled_from([1, 2, 50])))
