@@ -49,7 +49,7 @@ def main(files: Sequence[str] = ()) -> int:
         return 2
     from engine.running import spawning
 
-    spawning.ahead()  # a worker loads torch while this process loads Qt
+    spawning.ahead()  # a worker loads torch while this process loads Qt, which `link` would do first
     app = application()
     from desktop import loop, theme
     from desktop.link import Link

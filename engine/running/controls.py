@@ -93,8 +93,8 @@ class Controls:
         ]
         if not open_stacks and until >= 0 and run.wanted == "running":
             return  # it goes on already
-        for s in run.stacks.values():
-            if s.state == "cancelled" and s not in open_stacks:
+        for s in alive:
+            if s.state == "cancelled" and 0 <= until <= s.step:
                 s.state = "paused"  # it is ahead, and waits for the others
                 self._catch_up(run, s)
         run.wanted, run.until = "running", until

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import torch
+from engine.running.tiers import flatten
 
 if TYPE_CHECKING:
     from engine.running.train import Member, Stack, Tree
@@ -28,7 +28,7 @@ class _Entry(NamedTuple):
 
 
 class Kept:
-    """What a process drew last, up to `most` bytes."""
+    """What a process drew last: of `STACKS` stacks at most, and `most` bytes."""
 
     def __init__(self, most: int = MOST) -> None:
         self.most = most
@@ -48,7 +48,7 @@ class Kept:
         data = draw(noting(type(stack.hp), seen))
         names = frozenset(vars(stack.hp)) if "__dict__" in seen else frozenset(seen)
         knobs = {v.untyped_storage().data_ptr() for v in stack.knobs.values()}
-        leaves = _leaves(data)
+        leaves = flatten(data).values()
         size = sum(v.numel() * v.element_size() for v in leaves)
         moves = any(v.untyped_storage().data_ptr() in knobs for v in leaves)  # with a hot knob
         if not moves and size <= self.most:
@@ -65,16 +65,10 @@ def _alike(entry: _Entry, members: Sequence[Member]) -> bool:
     )
 
 
-def _leaves(tree: Any) -> list[torch.Tensor]:
-    if isinstance(tree, dict):
-        return [leaf for v in tree.values() for leaf in _leaves(v)]
-    return [tree]
-
-
 def noting(kind: type, seen: set[str]) -> type:
     """The class, with a note in `seen` of each attribute that is read of one of its objects."""
 
-    class Noting(kind):  # type: ignore[misc]
+    class Noting(kind):  # type: ignore[misc]  # the checker wants a base that it knows
         def __getattribute__(self, name: str) -> Any:
             if not name.startswith("__") or name == "__dict__":
                 seen.add(name)

@@ -152,7 +152,7 @@ class Files:
         """`discard`: nothing that is not saved is wanted any more; else it is offered next time."""
         for left in self.recovered.values():
             with contextlib.suppress(OSError):
-                left.discard() if discard else left.release()
+                (left.discard if discard else left.release)()
         self.recovered = {}
         if self.journals is not None:
             self.journals.close(discard)

@@ -28,8 +28,6 @@ from engine.running import spawning
 
 HELD = 100  # messages read and not yet handled, above which the reader waits: the pipe then slows the worker
 SLICE = 0.008  # seconds of messages in one turn of the loop: a window has to paint in between
-
-
 LEAVE = 0.8  # seconds that a worker has to end by itself
 ANSWERS: dict[type, tuple[type, ...]] = {
     Describe: (Catalogue,),

@@ -148,9 +148,9 @@ class Run:
 
         Whether there was any.
         """
-        gone = [o for o in self.changes if o.first == c.first and o.step > c.step]
-        self.changes = [o for o in self.changes if o not in gone]
-        cut = bool(gone)
+        known = len(self.changes)
+        self.changes = [o for o in self.changes if o.first != c.first or o.step <= c.step]
+        cut = len(self.changes) < known
         for first, step in list(self.checkpoints):
             if first == c.first and step > c.step:
                 del self.checkpoints[(first, step)]

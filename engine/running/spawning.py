@@ -34,7 +34,7 @@ def ahead() -> None:
 
 def take() -> Spawned:
     """The process that was started ahead, or another. Raises OSError."""
-    with contextlib.suppress(IndexError):
+    with contextlib.suppress(IndexError):  # asking first could be answered to two threads
         return _ahead.pop()
     return _spawn()
 

@@ -1,8 +1,7 @@
 """The operations that a function of tensors comes down to, written down while it runs once.
 
 What `vmap` and `grad` finally ask of plain tensors passes a dispatch mode, one operation after the other, whatever they were
-made of. (`make_fx` keeps such a list too; it loads torch's compiler for it, 830 modules in a second, and takes five
-times as long.)
+made of. (`make_fx` keeps such a list too, takes five times as long, and loads torch's compiler for it; see `dynamo`.)
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
 DATA_DEPENDENT = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
@@ -45,7 +45,7 @@ def taped(
     return tape.graph, tape.constants
 
 
-class _Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own hook has no types
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.graph = fx.Graph()
@@ -83,16 +83,18 @@ class _Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
             parts = func.decompose(*args, **kwargs)
         if parts is not NotImplemented:
             return parts
-        mine = [fx.node.map_aggregate(v, self.node) for v in args]
-        named = {k: fx.node.map_aggregate(v, self.node) for k, v in kwargs.items()}
-        node = self.graph.call_function(func, tuple(mine), named)
+        mine, named = (
+            fx.node.map_aggregate(args, self.node),
+            fx.node.map_aggregate(kwargs, self.node),
+        )
+        node = self.graph.call_function(func, mine, named)
         live = any(n in self.live for n in node.all_input_nodes)
         self.refuse(func, args, kwargs, mine, live)
         out = func(*args, **kwargs)
         if live:
             self.live.add(node)
             self.fixed |= {
-                _storage(v) for v in _tensors(args, kwargs) if self.nodes[v] not in self.live
+                _storage(v) for v in _tensors([args, kwargs]) if self.nodes[v] not in self.live
             }
         if isinstance(out, Tensor):
             self.keep(out, node)
@@ -132,17 +134,11 @@ class _Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
 def _written(func: Any, args: Any, kwargs: Any) -> list[Tensor]:
     given = dict(zip((a.name for a in func._schema.arguments), args, strict=False)) | kwargs
     writes = [a.name for a in func._schema.arguments if a.alias_info and a.alias_info.is_write]
-    return _tensors([given[name] for name in writes if name in given], {})
+    return _tensors([given[name] for name in writes if name in given])
 
 
-def _tensors(args: Any, kwargs: Any) -> list[Tensor]:
-    out: list[Tensor] = []
-    for v in [*args, *kwargs.values()]:
-        if isinstance(v, Tensor):
-            out.append(v)
-        elif isinstance(v, (list, tuple)):
-            out += [t for t in v if isinstance(t, Tensor)]
-    return out
+def _tensors(tree: Any) -> list[Tensor]:
+    return [v for v in tree_leaves(tree) if isinstance(v, Tensor)]
 
 
 def _storage(tensor: Tensor) -> int:

@@ -85,6 +85,15 @@ def killed(folder, after):
     return shown
 
 
+def told(program):
+    """A process that runs `program`, once it has said "now"."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "now\n"
+    return process
+
+
 def rows_of(messages):
     """metric -> {step: values}"""
     out = {}
@@ -182,10 +191,7 @@ async def main():
 
 asyncio.run(main())
 """
-    process = subprocess.Popen(
-        [sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout.readline() == "now\n"
+    process = told(program)
     workers = psutil.Process(process.pid).children(recursive=True)
     process.kill()
     process.wait()
@@ -219,10 +225,7 @@ async def main():
 
 asyncio.run(main())
 """
-    process = subprocess.Popen(
-        [sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout.readline() == "now\n"
+    process = told(program)
     assert state.orphans() == []
 
     async def ask(message, kind):
