@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 import re
 import shutil
 import tempfile
 import types
-from collections import Counter
-from dataclasses import dataclass
+from collections import Counter, deque
 from pathlib import Path
 
-import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
 from engine.messages import (
-    Changed,
-    Checkpoint,
     Control,
     Forget,
     Open,
@@ -28,60 +23,17 @@ from engine.messages import (
     Predict,
     Predicted,
     Refused,
-    Rows,
     Save,
     Saved,
     Start,
     Started,
     Status,
 )
-from engine.running import crew, service
-from engine.sessions import disk, loader, saver, session, state, writing
+from engine.running import service
+from engine.sessions import saver, state, writing
 from tests.reliability import cardboard
 from tests.reliability.cardboard import NAME, Clock, Worker
-
-UNFORESEEN = re.compile(r"^\w*(Error|Exception|Exit)\b")
-
-
-@contextlib.contextmanager
-def patched():
-    """Cardboard for processes; files are written and read in this one."""
-    with pytest.MonkeyPatch.context() as m:
-        m.setattr(crew, "Worker", Worker)
-        m.setattr(disk, "sync", lambda fd: None)
-        m.setattr(disk, "sync_folder", lambda folder: None)
-        m.setattr(loader, "load", session.read)
-        yield
-
-
-@dataclass
-class Asked:
-    """What a person wanted of a run."""
-
-    wants: str = "running"  # or paused, cancelled, step
-    until: int = -1
-    lr: float | None = None  # as it was set last, where nothing may have got in its way
-    refused: bool = False
-    forgotten: bool = False
-    trained: bool = False  # since it was saved last
-    perhaps: bool = False  # was in training while it was saved: its journal may stay
-    heard: int = 0  # messages, as saving it was asked for
-    hurt: bool = False  # a worker died, or tripped, over it
-
-
-def content(messages):
-    """What of a run must be in a journal or a session: readings by step, changes, checkpoints."""
-    out = {}
-    for m in messages:
-        if isinstance(m, Rows):
-            out |= {
-                ("row", m.first, int(s)): v.tolist() for s, v in zip(m.steps, m.values, strict=True)
-            }
-        elif isinstance(m, Changed):
-            out["change", m.first, m.step, m.knob] = m.value
-        elif isinstance(m, Checkpoint):
-            out["checkpoint", m.first, m.step] = m.arrays["params/w"].tolist()
-    return out
+from tests.reliability.wishes import UNFORESEEN, Asked, content, patched
 
 
 class Engine(RuleBasedStateMachine):
@@ -102,7 +54,7 @@ class Engine(RuleBasedStateMachine):
         self.asked = {}  # run -> Asked
         self.said = []
         self.states = {}  # run -> its last Status' state
-        self.saves = Counter()  # path -> requests not answered yet
+        self.saves = deque()  # (path, {run: messages heard by then}), not answered yet
         self.files = {}  # path -> {run: content}
         self.opens = Counter()
         self.predictions = 0
@@ -163,7 +115,8 @@ class Engine(RuleBasedStateMachine):
                 for r in m.runs:
                     self.asked[r] = Asked("paused", hurt=True)  # as the file has it
             case Saved():
-                self.saves[m.path] -= 1
+                path, heard = self.saves.popleft()
+                assert m.path == path, "not in the order of asking"
                 assert "has it open" not in m.why, "held up by itself"
                 if not m.why:
                     for name, saved in self.files[m.path].items():
@@ -172,7 +125,7 @@ class Engine(RuleBasedStateMachine):
                         if whole and not self.service.crew.of(name):
                             self.asked[name].trained = False
                             # what was heard meanwhile keeps the journal, unless that was gone already
-                            self.asked[name].perhaps |= run.heard != self.asked[name].heard
+                            self.asked[name].perhaps |= run.heard != heard[name]
 
     # --- what happens ---
 
@@ -257,9 +210,10 @@ class Engine(RuleBasedStateMachine):
 
     def notice(self, worker):
         while worker.begun:
-            asked = self.asked[worker.begun.pop()]
-            asked.trained = True
-            asked.perhaps |= any(self.saves.values())  # it may have been forgotten already
+            name = worker.begun.pop()
+            self.asked[name].trained = True
+            # it may have been forgotten already
+            self.asked[name].perhaps |= any(name in heard for _, heard in self.saves)
 
     def hear(self, data, live):
         data.draw(st.sampled_from(live)).hear(data.draw(st.sampled_from([1, 2, 50])))
@@ -289,10 +243,8 @@ class Engine(RuleBasedStateMachine):
         if names:
             path = str(self.folder / data.draw(st.sampled_from(["a", "b", "full"])))
             chosen = data.draw(st.lists(st.sampled_from(names), min_size=1, unique=True))
-            self.saves[path] += 1
+            self.saves.append((path, {r: self.service.runs[r].heard for r in chosen}))
             self.while_saving(chosen)
-            for name in chosen:
-                self.asked[name].heard = self.service.runs[name].heard
             self.service.send(Save(path, tuple(chosen)))
 
     def open(self, data, live):
@@ -338,7 +290,7 @@ class Engine(RuleBasedStateMachine):
         assert not s.asked and not s.early and not s.tasks and not s.unwanted
         assert not s.crew.jobs() and not s.crew.waiting
         assert not [m for w in s.crew.all for m in w.unanswered]
-        assert not any(self.saves.values()) and not any(self.opens.values())
+        assert not self.saves and not any(self.opens.values())
         assert not self.predictions or any(w.dead for w in Worker.made)  # a slider asks again
         if not s.broken:
             assert not s.queue
