@@ -71,8 +71,8 @@ class Files(QObject):
                 "info",
                 f"{name} is open in {m.held} already: it is read only here, and Save asks for another name.",
             )
-        if self.window.lab.card is None and self.window.store.cards:
-            self.window.lab.auto_start = True
+        if self.window.lab.card is None:  # there is nothing to see in it
+            self.window.lab.auto_start = True  # now, or once it is known what is installed
             self.window.lab.begin()
         self.window.retitle()
 

@@ -12,7 +12,7 @@ from engine.messages import (
     Saved,
 )
 from tests.desktop import fake
-from tests.desktop.parts import make_window
+from tests.desktop.parts import make_window, settle
 
 
 @pytest.fixture
@@ -110,3 +110,17 @@ def test_saving_on_the_way_out_closes_only_when_it_was_saved(window, qtbot, tmp_
 
 def test_nothing_is_asked_when_nothing_is_lost(window):
     assert not close(window)
+
+
+@pytest.mark.parametrize("early", [True, False], ids=["before the catalogue", "after it"])
+def test_a_file_that_cannot_be_opened_leaves_a_result_in_motion(qtbot, tmp_path, early):
+    """Whichever comes first, the refusal or the word of what is installed."""
+    window = make_window(qtbot, tmp_path, catalogue=False)
+    path = str(tmp_path / "junk.lemma.h5")
+    window.files.open_path(path)
+    said = [Opened(path, (), why="junk.lemma.h5: not an HDF5 file"), fake.catalogue()]
+    for message in said if early else reversed(said):
+        window.link.say(message)
+    settle(window)
+    assert window.lab.card is not None and window.store.current
+    assert "not an HDF5 file" in window.notice.text.text()
